@@ -1,0 +1,272 @@
+"""Everything round the model: the data, the pictures and the marks of the exercises.
+
+Importing it sets matplotlib's defaults for the series: readable sizes and one palette.
+"""
+
+import functools
+import gzip
+import hashlib
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
+
+DATA = Path(__file__).resolve().parent / "data"
+
+# SHA-256 of the four files as their authors published them (data/README.md).
+CHECKSUMS = {
+    "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+}
+CLASSES = {
+    "Fashion": ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"],
+    "MNIST": [str(digit) for digit in range(10)],
+}
+
+BLUE, RED, GREEN, YELLOW, GREY = "#2f6db5", "#d1383d", "#2a8f6a", "#e0a526", "#6b7280"
+plt.rcParams.update(
+    {
+        "axes.prop_cycle": plt.cycler(color=[BLUE, RED, GREEN, YELLOW, GREY]),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 14,
+        "axes.labelsize": 12,
+        "xtick.labelsize": 11,
+        "ytick.labelsize": 11,
+        "legend.fontsize": 11,
+        "legend.frameon": False,
+        "figure.dpi": 100,
+        "figure.constrained_layout.use": True,
+    }
+)
+
+
+# ---------------------------------------------------------------- data
+
+
+def regression_data(seed=1, n=100, noise=0.2):
+    """The points of the regression lessons: y = x^2 + noise * U(0, 1), x evenly spaced from -1 to 1.
+
+    Returns:
+        (Tensor, Tensor): x and y, float32, both (n, 1): a column, as nn.Linear(1, ...) expects. The same seed gives
+        the same points, and the global random state is left alone.
+    """
+    x = torch.linspace(-1, 1, n).unsqueeze(1)
+    generator = torch.Generator().manual_seed(seed)
+    return x, x**2 + noise * torch.rand(x.shape, generator=generator)
+
+
+def data_file(name):
+    """Path of one of the four Fashion-MNIST files, after its SHA-256 has been compared with the published one.
+
+    Raises:
+        FileNotFoundError: the file is missing. RuntimeError: it is damaged. Both name the file and the way out.
+    """
+    path = DATA / "FashionMNIST" / "raw" / name
+    way_out = "Restore the folder with `git checkout -- data`, or clone the repository again."
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. {way_out}")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != CHECKSUMS[name]:
+        raise RuntimeError(f"{path} is damaged: its SHA-256 is not the published one. {way_out}")
+    return path
+
+
+@functools.cache
+def fashion_mnist(train):
+    """The Fashion-MNIST training set (60,000 images) or test set (10,000), read once and kept in memory.
+
+    Read straight from the .gz files, so nothing is unpacked on disk and two notebooks can start at the same time.
+
+    Args:
+        train (bool): the training set if True, the test set if False.
+
+    Returns:
+        (Tensor, Tensor): images, uint8 (N, 28, 28), 0 to 255, and labels, int64 (N,), 0 to 9.
+
+    Raises:
+        FileNotFoundError, RuntimeError: as `data_file` does.
+    """
+    part = "train" if train else "t10k"
+    # bytearray, because torch warns about tensors over memory that cannot be written.
+    pixels = bytearray(gzip.decompress(data_file(f"{part}-images-idx3-ubyte.gz").read_bytes()))
+    labels = bytearray(gzip.decompress(data_file(f"{part}-labels-idx1-ubyte.gz").read_bytes()))
+    # The IDX format: a header of 16 bytes before the images and of 8 bytes before the labels, then the bytes.
+    images = torch.frombuffer(pixels, dtype=torch.uint8, offset=16).view(-1, 28, 28)
+    return images, torch.frombuffer(labels, dtype=torch.uint8, offset=8).long()
+
+
+def fashion_mnist_loaders(batch_size=64, train_size=None, generator=None):
+    """DataLoaders of Fashion-MNIST that hold the normalised tensors in memory and fetch whole batches.
+
+    The values are those of `Compose([ToTensor(), Normalize((0.5,), (0.5,))])`, to the bit: float32 from -1 to 1.
+    They are computed once instead of once a sample and epoch. The sampler hands out a list of indices, and
+    indexing the tensors with it gives a batch in one step; with `batch_size=None` the DataLoader passes it on.
+
+    Args:
+        batch_size (int): images a training batch; the test loader always takes 1,000, since a mean over the test
+            set does not depend on it.
+        train_size (int or None): use only the first train_size training images; None uses all 60,000.
+        generator (torch.Generator or None): draws the order of the training images, so that shuffling repeats;
+            None uses torch's global random state.
+
+    Returns:
+        (DataLoader, DataLoader): trainloader, shuffled, and testloader, in order. Each yields images, float32
+        (batch, 1, 28, 28), and labels, int64 (batch,). Going through testloader never touches the global random state.
+
+    Raises:
+        ValueError: batch_size or train_size is out of range. FileNotFoundError, RuntimeError: as `data_file` does.
+    """
+    images, labels = fashion_mnist(train=True)
+    train_size = len(images) if train_size is None else train_size
+    if not 1 <= train_size <= len(images):
+        raise ValueError(f"train_size must lie between 1 and {len(images)}, got {train_size}")
+    train_set = TensorDataset(_normalize(images[:train_size]), labels[:train_size])
+    test_images, test_labels = fashion_mnist(train=False)
+    test_set = TensorDataset(_normalize(test_images), test_labels)
+
+    batches = BatchSampler(RandomSampler(train_set, generator=generator), batch_size, drop_last=False)
+    trainloader = DataLoader(train_set, sampler=batches, batch_size=None, generator=generator)
+    test_batches = BatchSampler(SequentialSampler(test_set), 1000, drop_last=False)
+    testloader = DataLoader(test_set, sampler=test_batches, batch_size=None, generator=torch.Generator())
+    return trainloader, testloader
+
+
+def _normalize(images):
+    return images.unsqueeze(1).to(torch.float32).div_(255).sub_(0.5).div_(0.5)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def imshow(image, ax=None, title=None, normalize=True):
+    """Show one image tensor.
+
+    Args:
+        image (Tensor): (28, 28), (1, 28, 28) or (3, H, W), float; left unchanged.
+        ax (matplotlib Axes or None): where to draw; None makes a new figure.
+        title (str or None): text above the image.
+        normalize (bool): True undoes Normalize((0.5,), (0.5,)), that is, maps -1..1 back to 0..1.
+
+    Returns:
+        matplotlib Axes. Raises ValueError for any other shape.
+    """
+    if image.ndim == 2:
+        image = image.unsqueeze(0)
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"image must be (H, W), (1, H, W) or (3, H, W), got {tuple(image.shape)}")
+    pixels = image.detach().cpu().float()
+    pixels = (pixels * 0.5 + 0.5 if normalize else pixels).clamp(0, 1).permute(1, 2, 0).squeeze(2)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(3, 3))
+    ax.imshow(pixels.numpy(), cmap="gray", vmin=0, vmax=1)
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title)
+    return ax
+
+
+def view_classify(img, ps, version="MNIST"):
+    """Show an image beside its ten class probabilities.
+
+    Args:
+        img (Tensor): as in `imshow`, normalised; left unchanged.
+        ps (Tensor): ten probabilities, (10,) or (1, 10); left unchanged.
+        version (str): "MNIST" or "Fashion", which names the classes.
+
+    Returns:
+        the two matplotlib Axes. Raises ValueError for another version or another number of probabilities.
+    """
+    if version not in CLASSES:
+        raise ValueError(f"version must be 'MNIST' or 'Fashion', got {version!r}")
+    if ps.numel() != 10:
+        raise ValueError(f"ps must hold 10 probabilities, got shape {tuple(ps.shape)}")
+    _, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), width_ratios=[1, 1.4])
+    imshow(img, ax=left, title="Image")
+    right.barh(CLASSES[version], ps.detach().cpu().flatten().numpy())
+    right.invert_yaxis()
+    right.set(xlim=(0, 1), xlabel="probability", title="Class probabilities")
+    return left, right
+
+
+def plot_fits(x, y, predictions):
+    """One panel for each entry of predictions ({title: tensor like y}): the points, and the prediction in red."""
+    _, axes = plt.subplots(1, len(predictions), figsize=(4 * len(predictions), 3.4), sharey=True, squeeze=False)
+    for ax, (title, prediction) in zip(axes[0], predictions.items()):
+        ax.scatter(x, y, s=18, color=GREY, alpha=0.7, label="data")
+        ax.plot(x, prediction.detach(), color=RED, linewidth=4, label="prediction")
+        ax.set(title=title, xlabel="x")
+    axes[0, 0].set_ylabel("y")
+    axes[0, 0].legend(loc="upper center")
+    return axes[0]
+
+
+def plot_history(history):
+    """Draw the list that `train` returns: both losses on the left, the test accuracy on the right."""
+    steps, training, test, accuracy = zip(*history)
+    _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
+    left.plot(steps, training, label="training loss")
+    left.plot(steps, test, label="test loss")
+    left.set(title="Loss", xlabel="step", ylabel="loss a sample", ylim=(0, None))
+    left.legend()
+    right.plot(steps, accuracy, color=GREEN)
+    right.set(title="Test accuracy", xlabel="step", ylabel="share of right answers", ylim=(0, 1))
+    return left, right
+
+
+def plot_zip(path):
+    """Draw a zip file, as torch.save writes it, to scale: one bar over the file's bytes, one colour an entry."""
+    with zipfile.ZipFile(path) as file:
+        entries = sorted(file.infolist(), key=lambda entry: entry.header_offset)
+    size = Path(path).stat().st_size
+    _, ax = plt.subplots(figsize=(11, 2.6))
+    ax.broken_barh([(0, size)], (0, 1), color="#d8dce3")
+    for i, entry in enumerate(entries):
+        # 30 bytes of local header and the name stand before the bytes of an entry.
+        start = entry.header_offset + 30 + len(entry.filename)
+        ax.broken_barh([(start, entry.file_size)], (0, 1), color=f"C{i % 4}")
+        if entry.file_size > 0.04 * size:
+            label = entry.filename.split("/", 1)[1]
+            ax.text(start + entry.file_size / 2, 0.5, label, color="white", ha="center", va="center", fontsize=11)
+    ax.set(title=f"{Path(path).name}: {size:,} bytes", xlabel="byte in the file", xlim=(0, size), yticks=[])
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def plot_decisions(decisions):
+    """Draw a chain of questions: (question, answer) pairs; "yes" leads right to the answer, "no" down."""
+    _, ax = plt.subplots(figsize=(11, 1.15 * len(decisions)))
+    for row, (question, answer) in enumerate(decisions):
+        style = {"ha": "center", "va": "center", "fontsize": 12}
+        ax.text(0.24, -row, question, bbox={"boxstyle": "round,pad=0.5", "fc": "#eaf1fa", "ec": BLUE}, **style)
+        ax.text(0.76, -row, answer, bbox={"boxstyle": "round,pad=0.5", "fc": "#e8f5ef", "ec": GREEN}, **style)
+        ax.annotate("yes", (0.55, -row), (0.45, -row), arrowprops={"arrowstyle": "->"}, **style)
+        if row:
+            ax.annotate("no", (0.24, 0.3 - row), (0.24, 0.7 - row), arrowprops={"arrowstyle": "->"}, **style)
+    ax.set(xlim=(0, 1), ylim=(0.5 - len(decisions), 0.5), title="Which way of saving do you need?")
+    ax.set_axis_off()
+    return ax
+
+
+# ---------------------------------------------------------------- exercises
+
+
+@contextmanager
+def exercise(name):
+    """Run the asserts of an exercise's check; print its mark, or "not yet" and a hint, and never stop the notebook.
+
+    >>> with exercise("1.2"):
+    ...     assert 1 + 1 == 2, "count again"
+    ✅ Exercise 1.2
+    """
+    try:
+        yield
+    except Exception as error:
+        hint = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+        print(f"⬜ Exercise {name}: not yet. {hint or 'A check failed.'}")
+    else:
+        print(f"✅ Exercise {name}")
