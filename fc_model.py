@@ -77,7 +77,7 @@ def validation(model, testloader, criterion):
     Args:
         model (nn.Module): gives log-probabilities or logits, (batch, classes), for (batch, features).
         testloader: yields (images, labels): float32 of (batch, ...), flattened here; int64 of (batch,).
-        criterion: a loss that averages over the batch (`reduction="mean"`, the default).
+        criterion: a loss that averages over the batch (`reduction="mean"`, the default), without class weights.
 
     Returns:
         (float, float): the loss a sample in the criterion's unit, the share of right answers in [0, 1].
@@ -126,10 +126,10 @@ def train(model, trainloader, testloader, criterion, optimizer, epochs=5, print_
         accuracy, ready to plot: `steps, training, test, accuracy = zip(*history)`.
 
     Raises:
-        ValueError: epochs or print_every is below 1.
+        TypeError: epochs or print_every is not an int. ValueError: one of them is below 1.
     """
-    if epochs < 1 or print_every < 1:
-        raise ValueError(f"epochs and print_every must be at least 1, got {epochs} and {print_every}")
+    _check_size("epochs", epochs)
+    _check_size("print_every", print_every)
     device = next(model.parameters()).device
     history, step, running_loss = [], 0, 0.0
     for epoch in range(epochs):

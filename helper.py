@@ -77,7 +77,7 @@ def data_file(name):
 
 
 @functools.cache
-def fashion_mnist(train):
+def fashion_mnist(*, train):
     """The Fashion-MNIST training set (60,000 images) or test set (10,000), read once and kept in memory.
 
     Read straight from the .gz files, so nothing is unpacked on disk and two notebooks can start at the same time.
@@ -119,12 +119,14 @@ def fashion_mnist_loaders(batch_size=64, train_size=None, generator=None):
         (batch, 1, 28, 28), and labels, int64 (batch,). Going through testloader never touches the global random state.
 
     Raises:
-        ValueError: batch_size or train_size is out of range. FileNotFoundError, RuntimeError: as `data_file` does.
+        ValueError: batch_size or train_size is not an int or out of range. FileNotFoundError, RuntimeError: as
+            `data_file` does.
     """
     images, labels = fashion_mnist(train=True)
     train_size = len(images) if train_size is None else train_size
-    if not 1 <= train_size <= len(images):
-        raise ValueError(f"train_size must lie between 1 and {len(images)}, got {train_size}")
+    # Not isinstance: True is an int too, and would mean one image.
+    if type(train_size) is not int or not 1 <= train_size <= len(images):
+        raise ValueError(f"train_size must be an int from 1 to {len(images)}, got {train_size!r}")
     train_set = TensorDataset(_normalize(images[:train_size]), labels[:train_size])
     test_images, test_labels = fashion_mnist(train=False)
     test_set = TensorDataset(_normalize(test_images), test_labels)
@@ -153,12 +155,14 @@ def imshow(image, ax=None, title=None, normalize=True):
         normalize (bool): True undoes Normalize((0.5,), (0.5,)), that is, maps -1..1 back to 0..1.
 
     Returns:
-        matplotlib Axes. Raises ValueError for any other shape.
+        matplotlib Axes. Raises ValueError for any other shape, or an image of integers.
     """
     if image.ndim == 2:
         image = image.unsqueeze(0)
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image must be (H, W), (1, H, W) or (3, H, W), got {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise ValueError(f"image must be float, got {image.dtype}: divide bytes by 255, and pass normalize=False")
     pixels = image.detach().cpu().float()
     pixels = (pixels * 0.5 + 0.5 if normalize else pixels).clamp(0, 1).permute(1, 2, 0).squeeze(2)
     if ax is None:
@@ -179,12 +183,14 @@ def view_classify(img, ps, version="MNIST"):
         version (str): "MNIST" or "Fashion", which names the classes.
 
     Returns:
-        the two matplotlib Axes. Raises ValueError for another version or another number of probabilities.
+        the two matplotlib Axes. Raises ValueError for another version or anything but ten probabilities.
     """
     if version not in CLASSES:
         raise ValueError(f"version must be 'MNIST' or 'Fashion', got {version!r}")
     if ps.numel() != 10:
         raise ValueError(f"ps must hold 10 probabilities, got shape {tuple(ps.shape)}")
+    if not 0 <= ps.min() <= ps.max() <= 1:
+        raise ValueError("ps must lie between 0 and 1: log-probabilities become probabilities by .exp()")
     _, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), width_ratios=[1, 1.4])
     imshow(img, ax=left, title="Image")
     right.barh(CLASSES[version], ps.detach().cpu().flatten().numpy())
@@ -207,6 +213,8 @@ def plot_fits(x, y, predictions):
 
 def plot_history(history):
     """Draw the list that `train` returns: both losses on the left, the test accuracy on the right."""
+    if not history:
+        raise ValueError("history is empty: train prints and records every print_every steps")
     steps, training, test, accuracy = zip(*history)
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
     left.plot(steps, training, label="training loss")
@@ -226,8 +234,7 @@ def plot_zip(path):
     _, ax = plt.subplots(figsize=(11, 2.6))
     ax.broken_barh([(0, size)], (0, 1), color="#d8dce3")
     for i, entry in enumerate(entries):
-        # 30 bytes of local header and the name stand before the bytes of an entry.
-        start = entry.header_offset + 30 + len(entry.filename)
+        start = _data_offset(path, entry)
         ax.broken_barh([(start, entry.file_size)], (0, 1), color=f"C{i % 4}")
         if entry.file_size > 0.04 * size:
             label = entry.filename.split("/", 1)[1]
@@ -235,6 +242,15 @@ def plot_zip(path):
     ax.set(title=f"{Path(path).name}: {size:,} bytes", xlabel="byte in the file", xlim=(0, size), yticks=[])
     ax.spines["left"].set_visible(False)
     return ax
+
+
+def _data_offset(path, entry):
+    # Before an entry's bytes stand 30 bytes of local header, its name, and an extra field, which torch.save fills up
+    # so that the bytes start at a multiple of 64. The header's last four bytes are the lengths of name and field.
+    with open(path, "rb") as file:
+        file.seek(entry.header_offset + 26)
+        name, extra = file.read(2), file.read(2)
+    return entry.header_offset + 30 + int.from_bytes(name, "little") + int.from_bytes(extra, "little")
 
 
 def plot_decisions(decisions):

@@ -1,0 +1,101 @@
+"""What the notebook tests share: finding, reading, spoiling and running the notebooks."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+SCRATCH = ROOT / "build" / "tests"  # inside the project: a notebook looks for fc_model.py from its folder upwards
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def write(notebook, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def printed(cell):
+    """All that a cell printed to stdout, as one string."""
+    return "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+
+
+def exercises(notebook):
+    """(name, stub, check, solution) cells of each exercise, told by their tags and their order."""
+    cells, found = notebook.cells, []
+    for i, cell in enumerate(cells):
+        if "exercise" in tags(cell):
+            stub, check, solution = cells[i : i + 3]
+            assert "check" in tags(check) and "solution" in tags(solution), f"after the stub {stub.source[:60]!r}"
+            (name,) = re.findall(r'helper\.exercise\("([\d.]+)"\)', check.source)
+            found.append((name, stub, check, solution))
+    return found
+
+
+def solve(notebook):
+    """Put each solution, taken out of its <details>, into its stub."""
+    for _, stub, _, solution in exercises(notebook):
+        (stub.source,) = re.findall(r"```python\n(.*?)```", solution.source, re.DOTALL)
+    return notebook
+
+
+def marks(notebook):
+    """{exercise: True if its check printed the mark, False if it printed "not yet"}"""
+    result = {}
+    for name, _, check, _ in exercises(notebook):
+        text = printed(check)
+        done, open_ = text.startswith(f"✅ Exercise {name}"), text.startswith(f"⬜ Exercise {name}: not yet")
+        assert done != open_, f"exercise {name} printed {text!r}"
+        result[name] = done
+    return result
+
+
+def run_nbval(path, **environment):
+    """Strict nbval on one notebook in a process of its own. Returns (passed, its output)."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        str(path),
+        "--nbval-sanitize-with",
+        str(ROOT / "tests/nbval.cfg"),
+    ]
+    command += ["-o", "addopts=", "-o", "filterwarnings=", "-p", "no:cacheprovider", "-p", "no:xdist", "-q"]
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return result.returncode == 0, result.stdout
+
+
+def run_papermill(notebook, name, **parameters):
+    """Run a notebook from a folder inside the project that must stay empty; returns what papermill wrote."""
+    folder = SCRATCH / name
+    source, target, empty = folder / "in.ipynb", folder / "out.ipynb", folder / "empty"
+    empty.mkdir(parents=True, exist_ok=True)
+    write(notebook, source)
+    papermill.execute_notebook(source, target, parameters, kernel_name="python3", cwd=empty, progress_bar=False)
+    assert not list(empty.iterdir()), f"the notebook left files in its working directory: {list(empty.iterdir())}"
+    return read(target)

@@ -1,0 +1,326 @@
+"""The points of the regression lessons, the pictures, and the marks of the exercises."""
+
+import doctest
+import zipfile
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgba
+from torch import nn
+
+import helper
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def bars(ax):
+    """(left, right) of each bar that broken_barh drew, in the order of drawing."""
+    boxes = [path.get_extents() for collection in ax.collections for path in collection.get_paths()]
+    return [(round(box.x0), round(box.x1)) for box in boxes]
+
+
+# ---------------------------------------------------------------- regression_data
+
+
+def test_regression_data_is_a_noisy_parabola_in_two_columns():
+    x, y = helper.regression_data()
+    for tensor in (x, y):
+        assert tensor.shape == (100, 1) and tensor.dtype == torch.float32
+    assert torch.equal(x.flatten(), torch.linspace(-1, 1, 100))
+    noise = y - x**2
+    assert 0 <= noise.min() < 0.02 and 0.18 < noise.max() < 0.2
+
+
+def test_regression_data_follows_its_arguments():
+    x, y = helper.regression_data(seed=2019, n=7, noise=0)
+    assert x.shape == (7, 1) and torch.equal(y, x**2)
+    x, y = helper.regression_data(noise=3)
+    assert 2 < (y - x**2).max() < 3
+
+
+@pytest.mark.parametrize("seed", [1, 2019])
+def test_regression_data_is_what_the_global_seed_would_give(seed):
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    x, y = helper.regression_data(seed)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(seed)
+    assert torch.equal(y, x**2 + 0.2 * torch.rand(100, 1))
+
+
+def test_the_seed_decides_the_points():
+    assert torch.equal(helper.regression_data(1)[1], helper.regression_data()[1])
+    assert not torch.equal(helper.regression_data(1)[1], helper.regression_data(2)[1])
+
+
+# ---------------------------------------------------------------- imshow
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"), [((28, 28), (28, 28)), ((1, 28, 28), (28, 28)), ((3, 20, 30), (20, 30, 3))]
+)
+def test_imshow_undoes_the_normalisation(shape, drawn):
+    zero_to_one = torch.rand(shape)
+    ax = helper.imshow(zero_to_one * 2 - 1)
+    (picture,) = ax.images
+    expected = zero_to_one.movedim(0, -1) if shape[0] == 3 else zero_to_one.view(28, 28)
+    assert picture.get_array().shape == drawn
+    np.testing.assert_allclose(picture.get_array(), expected, atol=1e-6)
+    assert picture.get_clim() == (0, 1) and picture.get_cmap().name == "gray"
+    assert not ax.axison
+
+
+def test_imshow_draws_raw_values_on_request_and_clips_the_rest():
+    image = torch.tensor([[-1.0, 0.0], [0.25, 2.0]])
+    np.testing.assert_array_equal(helper.imshow(image, normalize=False).images[0].get_array(), [[0, 0], [0.25, 1]])
+    np.testing.assert_array_equal(helper.imshow(image).images[0].get_array(), [[0, 0.5], [0.625, 1]])
+
+
+def test_imshow_draws_where_it_is_told():
+    _, (left, right) = plt.subplots(1, 2)
+    assert helper.imshow(torch.zeros(28, 28), ax=right, title="Boot") is right
+    assert right.get_title() == "Boot" and len(right.images) == 1 and not left.images
+    assert helper.imshow(torch.zeros(28, 28)).get_title() == ""
+    assert len(plt.get_fignums()) == 2
+
+
+@pytest.mark.parametrize("shape", [(784,), (2, 28, 28), (4, 28, 28), (28, 28, 1), (1, 1, 28, 28), ()])
+def test_imshow_refuses_other_shapes_by_name(shape):
+    with pytest.raises(ValueError, match=r"^image ") as error:
+        helper.imshow(torch.zeros(shape))
+    assert str(shape) in str(error.value)
+    assert not plt.get_fignums()
+
+
+IMAGES = {
+    "plain": lambda: torch.rand(1, 28, 28),
+    "flat": lambda: torch.rand(28, 28),
+    "not contiguous": lambda: torch.rand(28, 28).t(),
+    "a view of a batch": lambda: torch.rand(64, 1, 28, 28)[3],
+    "with gradients": lambda: torch.rand(1, 28, 28, requires_grad=True),
+    "half": lambda: torch.rand(1, 28, 28).half(),
+}
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_imshow_and_view_classify_leave_their_arguments_as_they_were(kind):
+    img = IMAGES[kind]()
+    ps = torch.rand(1, 10, requires_grad=img.requires_grad)
+    tensors = (img, ps)
+    before = [(t.detach().clone(), t.shape, t.stride(), t.dtype, t.requires_grad, t.data_ptr()) for t in tensors]
+    helper.imshow(img)
+    left, _ = helper.view_classify(img, ps)
+    left.images[0].get_array()[:] = 0  # What is drawn does not share memory with the tensor either.
+    for tensor, (values, *rest) in zip(tensors, before):
+        assert torch.equal(tensor, values)
+        assert [tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad, tensor.data_ptr()] == rest
+
+
+# ---------------------------------------------------------------- view_classify
+
+
+@pytest.mark.parametrize("shape", [(10,), (1, 10)])
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({}, list("0123456789")),
+        ({"version": "MNIST"}, list("0123456789")),
+        (
+            {"version": "Fashion"},
+            ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"],
+        ),
+    ],
+)
+def test_view_classify_draws_the_image_and_a_bar_for_each_class(arguments, names, shape):
+    ps = torch.arange(10.0).softmax(dim=0)
+    left, right = helper.view_classify(torch.zeros(1, 28, 28), ps.view(shape), **arguments)
+    np.testing.assert_array_equal(left.images[0].get_array(), np.full((28, 28), 0.5))
+    assert [label.get_text() for label in right.get_yticklabels()] == names
+    np.testing.assert_array_equal([bar.get_width() for bar in right.patches], ps)
+    assert [round(bar.get_y() + bar.get_height() / 2) for bar in right.patches] == list(range(10))
+    assert right.yaxis_inverted()  # The first class stands at the top.
+    assert right.get_xlim() == (0, 1) and right.get_xlabel() == "probability"
+    assert left.get_title() and right.get_title()
+
+
+@pytest.mark.parametrize("version", ["fashion", "CIFAR", "", None])
+def test_view_classify_refuses_another_version_by_name(version):
+    with pytest.raises(ValueError, match=r"^version ") as error:
+        helper.view_classify(torch.zeros(28, 28), torch.zeros(10), version=version)
+    assert repr(version) in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(9,), (11,), (2, 10), ()])
+def test_view_classify_refuses_another_number_of_probabilities_by_name(shape):
+    with pytest.raises(ValueError, match=r"^ps ") as error:
+        helper.view_classify(torch.zeros(28, 28), torch.zeros(shape))
+    assert str(shape) in str(error.value)
+    assert not plt.get_fignums()
+
+
+# ---------------------------------------------------------------- plots
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_plot_fits_draws_the_points_and_a_red_line_in_each_panel(count):
+    x, y = helper.regression_data()
+    net = nn.Linear(1, 1)
+    predictions = {f"net{i}": net(x) + i for i in range(count)}
+    axes = helper.plot_fits(x, y, predictions)
+    assert [ax.get_title() for ax in axes] == list(predictions)
+    for ax, prediction in zip(axes, predictions.values()):
+        np.testing.assert_array_equal(ax.collections[0].get_offsets(), torch.cat([x, y], dim=1))
+        (line,) = ax.lines
+        np.testing.assert_array_equal(line.get_xydata(), torch.cat([x, prediction], dim=1).detach())
+        assert line.get_color() == helper.RED and line.get_linewidth() >= 3
+        assert ax.get_xlabel() == "x"
+    assert axes[0].get_ylabel() == "y"
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["data", "prediction"]
+    assert len({ax.get_ylim() for ax in axes}) == 1  # One scale, or the panels could not be compared.
+
+
+def test_plot_history_draws_both_losses_and_the_accuracy():
+    history = [(40, 1.7, 1.0, 0.66), (80, 1.1, 0.8, 0.70), (120, 0.9, 0.7, 0.75)]
+    left, right = helper.plot_history(history)
+    curves = {line.get_label(): line.get_xydata().tolist() for line in left.lines}
+    assert curves == {
+        "training loss": [[40, 1.7], [80, 1.1], [120, 0.9]],
+        "test loss": [[40, 1.0], [80, 0.8], [120, 0.7]],
+    }
+    assert right.lines[0].get_xydata().tolist() == [[40, 0.66], [80, 0.70], [120, 0.75]]
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["training loss", "test loss"]
+    assert right.get_ylim() == (0, 1) and left.get_ylim()[0] == 0
+    for ax in (left, right):
+        assert ax.get_title() and ax.get_xlabel() == "step" and ax.get_ylabel()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"large": torch.rand(300, 10), "small": torch.rand(3), "odd": torch.rand(501)}, path)
+    return path
+
+
+def test_plot_zip_draws_a_bar_exactly_over_the_bytes_of_each_entry(saved):
+    content = saved.read_bytes()
+    background, *drawn = bars(helper.plot_zip(saved))
+    assert background == (0, len(content))
+    with zipfile.ZipFile(saved) as file:
+        entries = sorted(file.infolist(), key=lambda entry: entry.header_offset)
+        assert len(drawn) == len(entries) > 5
+        for (start, end), entry in zip(drawn, entries):
+            assert content[start:end] == file.read(entry)
+    assert all(end <= start for (_, end), (start, _) in pairwise(drawn))
+
+
+def test_plot_zip_names_the_large_entries_and_the_file(saved):
+    ax = helper.plot_zip(saved)
+    assert texts(ax) == ["data/0", "data/2"]
+    drawn = bars(ax)
+    for text in ax.texts:
+        assert any(start < text.get_position()[0] < end for start, end in drawn[1:])
+    assert ax.get_title() == f"checkpoint.pth: {saved.stat().st_size:,} bytes"
+    assert ax.get_xlabel() == "byte in the file" and ax.get_xlim() == (0, saved.stat().st_size)
+    colors = [tuple(collection.get_facecolor()[0]) for collection in ax.collections]
+    assert all(color != other for color, other in pairwise(colors))
+
+
+def test_plot_decisions_draws_each_question_its_answer_and_the_ways_between():
+    decisions = [("Only use it?", "state_dict"), ("Train on?", "checkpoint"), ("Share it?", "safetensors")]
+    ax = helper.plot_decisions(decisions)
+    rows = {text.get_text(): text.get_position() for text in ax.texts if text.get_text() not in ("yes", "no")}
+    assert sorted(rows) == sorted(text for pair in decisions for text in pair)
+    for row, (question, answer) in enumerate(decisions):
+        assert rows[question][1] == rows[answer][1] == -row
+        assert rows[question][0] < rows[answer][0]
+    arrows = {name: [text for text in ax.texts if text.get_text() == name] for name in ("yes", "no")}
+    assert [(text.xy[1], text.get_position()[1]) for text in arrows["yes"]] == [(0, 0), (-1, -1), (-2, -2)]
+    assert all(text.xy[0] > text.get_position()[0] for text in arrows["yes"])
+    assert len(arrows["no"]) == 2 and all(text.xy[1] < text.get_position()[1] for text in arrows["no"])
+    low, high = ax.get_ylim()
+    assert low < -2 and high > 0 and ax.get_title()
+
+
+def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
+    x, y = helper.regression_data()
+    helper.imshow(torch.zeros(28, 28), title="Image")
+    helper.view_classify(torch.zeros(28, 28), torch.full((10,), 0.1), version="Fashion")
+    helper.plot_fits(x, y, {"fit": y})
+    helper.plot_history([(40, 1.7, 1.0, 0.66)] * 2)
+    helper.plot_zip(saved)
+    helper.plot_decisions([("Question?", "answer")] * 3)
+    for number in plt.get_fignums():
+        path = tmp_path / f"{number}.png"
+        plt.figure(number).savefig(path, dpi=40)
+        assert plt.imread(path).std() > 0.01  # Not an empty sheet.
+    assert len(plt.get_fignums()) == 6
+
+
+def test_the_defaults_are_readable_and_the_colours_differ():
+    assert plt.rcParams["axes.titlesize"] >= 12 and plt.rcParams["axes.labelsize"] >= 11
+    colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert len({to_rgba(color) for color in colors}) == len(colors) == 5
+
+
+# ---------------------------------------------------------------- exercise
+
+
+def test_a_passed_exercise_prints_its_mark(capsys):
+    with helper.exercise("1.2"):
+        pass
+    assert capsys.readouterr().out == "✅ Exercise 1.2\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (AssertionError("count again"), "count again"),
+        (AssertionError(), "A check failed."),
+        (NameError("name 'answer' is not defined"), "NameError: name 'answer' is not defined"),
+        (KeyError("fc.weight"), "KeyError: 'fc.weight'"),
+        (RuntimeError("size mismatch"), "RuntimeError: size mismatch"),
+        (NotImplementedError(), "NotImplementedError: "),
+        (StopIteration(), "StopIteration: "),
+    ],
+)
+def test_a_failed_exercise_prints_a_hint_and_lets_the_notebook_go_on(capsys, error, hint):
+    with helper.exercise("1.2"):
+        raise error
+    captured = capsys.readouterr()
+    assert captured.out == f"⬜ Exercise 1.2: not yet. {hint}\n"
+    assert captured.err == ""
+
+
+def test_a_check_stops_at_the_first_failure(capsys):
+    reached = []
+    with helper.exercise("2.1"):
+        reached.append("before")
+        raise AssertionError("here")
+        reached.append("after")
+    assert reached == ["before"] and "✅" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_stopping_the_kernel_still_stops_it(capsys, error):
+    with pytest.raises(error), helper.exercise("1.2"):
+        raise error
+    assert capsys.readouterr().out == ""
+
+
+def test_the_docstring_examples_hold():
+    result = doctest.testmod(helper)
+    assert (result.failed, result.attempted) == (0, 1)
+
+
+def test_bytes_log_probabilities_and_an_empty_history_are_refused():
+    with pytest.raises(ValueError, match="image must be float, got torch.uint8"):
+        helper.imshow(torch.zeros(28, 28, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"become probabilities by \.exp\(\)"):
+        helper.view_classify(torch.zeros(28, 28), torch.full((10,), 0.1).log())
+    with pytest.raises(ValueError, match="history is empty"):
+        helper.plot_history([])
