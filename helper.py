@@ -232,14 +232,16 @@ def plot_zip(path):
         entries = sorted(file.infolist(), key=lambda entry: entry.header_offset)
     size = Path(path).stat().st_size
     _, ax = plt.subplots(figsize=(11, 2.6))
-    ax.broken_barh([(0, size)], (0, 1), color="#d8dce3")
+    ax.broken_barh([(0, size)], (0, 1), color="#c9ced8")
     for i, entry in enumerate(entries):
         start = _data_offset(path, entry)
         ax.broken_barh([(start, entry.file_size)], (0, 1), color=f"C{i % 4}")
         if entry.file_size > 0.04 * size:
             label = entry.filename.split("/", 1)[1]
             ax.text(start + entry.file_size / 2, 0.5, label, color="white", ha="center", va="center", fontsize=11)
-    ax.set(title=f"{Path(path).name}: {size:,} bytes", xlabel="byte in the file", xlim=(0, size), yticks=[])
+    ax.set(title=f"{Path(path).name}: {size:,} bytes", xlim=(0, size), yticks=[])
+    ax.set_xlabel("byte in the file (grey: headers, padding and the table of contents)")
+    ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.spines["left"].set_visible(False)
     return ax
 
@@ -255,15 +257,18 @@ def _data_offset(path, entry):
 
 def plot_decisions(decisions):
     """Draw a chain of questions: (question, answer) pairs; "yes" leads right to the answer, "no" down."""
-    _, ax = plt.subplots(figsize=(11, 1.15 * len(decisions)))
-    for row, (question, answer) in enumerate(decisions):
-        style = {"ha": "center", "va": "center", "fontsize": 12}
-        ax.text(0.24, -row, question, bbox={"boxstyle": "round,pad=0.5", "fc": "#eaf1fa", "ec": BLUE}, **style)
-        ax.text(0.76, -row, answer, bbox={"boxstyle": "round,pad=0.5", "fc": "#e8f5ef", "ec": GREEN}, **style)
-        ax.annotate("yes", (0.55, -row), (0.45, -row), arrowprops={"arrowstyle": "->"}, **style)
+    _, ax = plt.subplots(figsize=(10, 1.1 * len(decisions)))
+    arrow = {"arrowstyle": "-|>", "color": GREY}
+    for row, texts in enumerate(decisions):
+        for left, text, colour in zip((0.0, 0.53), texts, (BLUE, GREEN)):
+            ax.add_patch(plt.Rectangle((left, -row - 0.3), 0.45, 0.6, facecolor="white", edgecolor=colour, linewidth=2))
+            ax.text(left + 0.225, -row, text, ha="center", va="center", fontsize=12)
+        ax.annotate("", (0.53, -row), (0.45, -row), arrowprops=arrow)
+        ax.text(0.49, -row + 0.06, "yes", ha="center", va="bottom", fontsize=12)
         if row:
-            ax.annotate("no", (0.24, 0.3 - row), (0.24, 0.7 - row), arrowprops={"arrowstyle": "->"}, **style)
-    ax.set(xlim=(0, 1), ylim=(0.5 - len(decisions), 0.5), title="Which way of saving do you need?")
+            ax.annotate("", (0.225, 0.3 - row), (0.225, 0.7 - row), arrowprops=arrow)
+            ax.text(0.24, 0.5 - row, "no", va="center", fontsize=12)
+    ax.set(xlim=(-0.01, 0.99), ylim=(0.6 - len(decisions), 0.4), title="Which way of saving do you need?")
     ax.set_axis_off()
     return ax
 

@@ -1,0 +1,42 @@
+# The only place that knows commands. `make` alone prints them.
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+VENV_PYTHON := .venv/Scripts/python.exe
+else
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+endif
+
+.PHONY: help setup run lab test outputs clean
+
+help:
+	$(info make setup    makes .venv with all packages; quick when nothing changed)
+	$(info make run      runs the whole series: results in build/notebooks, pages to read in build/html)
+	$(info make lab      opens the series in JupyterLab)
+	$(info make test     checks everything: style, modules, notebooks, exercises)
+	$(info make outputs  executes the notebooks in place and stores their outputs in one form)
+	$(info make clean    removes build/ and caches, not .venv)
+	$(info Another Python: make PYTHON=python3.12 run)
+	@cd .
+
+setup:
+	@$(PYTHON) tools/set_up.py
+
+run: setup
+	@"$(VENV_PYTHON)" tools/run_series.py
+
+lab: setup
+	"$(VENV_PYTHON)" -m jupyterlab notebooks/00_start_here.ipynb
+
+# One thread each: two processes that both use two threads on two cores slow each other down tenfold.
+test: export OMP_NUM_THREADS = 1
+test: setup
+	"$(VENV_PYTHON)" -m ruff check
+	"$(VENV_PYTHON)" -m ruff format --check
+	"$(VENV_PYTHON)" -m pytest -n 2 --durations=10
+
+outputs: setup
+	@"$(VENV_PYTHON)" tools/store_outputs.py
+
+clean:
+	@$(PYTHON) -c "import glob, shutil; [shutil.rmtree(path, True) for name in ('build', '.*_cache', '**/__pycache__', '**/.ipynb_checkpoints') for path in glob.glob(name, recursive=True)]"

@@ -1,0 +1,143 @@
+"""Run every notebook of the series in order, each in a fresh kernel, and write pages to read.
+
+    python tools/run_series.py
+
+The executed notebooks go to build/notebooks, the pages to build/html. A notebook that fails does not stop the others.
+"""
+
+import ast
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import papermill
+from IPython.core.inputtransformer2 import TransformerManager
+from pages import write_pages
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Result:
+    """What came of one notebook: where names the cell that failed, error is what it said."""
+
+    name: str
+    notebook: nbformat.NotebookNode
+    seconds: float
+    passed: int
+    checks: int
+    where: str = ""
+    error: str = ""
+
+
+def main():
+    """Run the series, write the pages and print the table; return the exit code."""
+    # A stream that is no terminal may know few characters, on Windows above all.
+    sys.stdout.reconfigure(errors="replace")
+    # Relative paths from here on: papermill would take braces in the folder's name for parameters.
+    os.chdir(ROOT)
+    # Without it each kernel that starts warns of its own debugger.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    paths = sorted(Path("notebooks").glob("[0-9]*.ipynb"))
+    if not paths:
+        sys.exit("No notebooks in the folder notebooks.")
+    output = Path("build/notebooks")
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+
+    results = [run(path, output / path.name, f"[{k}/{len(paths)}]") for k, path in enumerate(paths, start=1)]
+    page = write_pages(ROOT, results)
+    failed = [result for result in results if result.error]
+    print_table(results)
+    for result in failed:
+        print(f"{result.name}.ipynb failed in {result.where}: {result.error}")
+    print(page.relative_to(ROOT).as_posix())
+    return 1 if failed else 0
+
+
+def run(path, output, label):
+    """Execute one notebook and return its Result."""
+    terminal = sys.stderr.isatty()
+    form = "{desc} {bar} {n_fmt}/{total_fmt} cells {elapsed}"
+    bar = {"desc": f"{label} {path.stem}", "leave": False, "bar_format": form}
+    if not terminal:
+        print(f"{label} {path.name} ...", flush=True)
+    start = time.perf_counter()
+    where = error = ""
+    try:
+        papermill.execute_notebook(
+            path,
+            output,
+            kernel_name="python3",
+            cwd="notebooks",
+            progress_bar=bar if terminal else False,
+            coalesce_streams=True,
+            # Its warnings, on encryption and the like, are not the reader's.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        )
+    except papermill.PapermillExecutionError as problem:
+        where, error = f"cell [{problem.exec_count}]", one_line(f"{problem.ename}: {problem.evalue}")
+    except Exception as problem:
+        where, error = "no cell of its own", one_line(f"{type(problem).__name__}: {problem}")
+    seconds = time.perf_counter() - start
+    print(f"{label} {path.name}: " + (f"failed in {where}: {error}" if error else f"{seconds:.1f} s"), flush=True)
+    notebook = read(output)
+    passed, checks = count_checks(notebook)
+    return Result(path.stem, notebook, seconds, passed, checks, where, error)
+
+
+def read(path):
+    """Return a notebook, an empty one where there is none to read."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception:
+        return nbformat.v4.new_notebook()
+
+
+def one_line(text):
+    """Return a message of several lines as one, and a very long one shortened."""
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def count_checks(notebook):
+    """Return how many cells that assert something ran to their end, and how many there are.
+
+    The checks of exercises are the reader's to pass, and the set-up cell proves nothing about PyTorch.
+    """
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and asserts(cell.source)]
+    cells = [cell for cell in cells if not {"check", "setup"} & set(cell.metadata.get("tags", []))]
+    ran = [cell for cell in cells if cell.execution_count and "error" not in [out.output_type for out in cell.outputs]]
+    return len(ran), len(cells)
+
+
+def asserts(source):
+    """Return whether a cell's code holds an assert statement."""
+    try:
+        tree = ast.parse(TransformerManager().transform_cell(source))
+    except SyntaxError:
+        return False
+    return any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+
+
+def print_table(results):
+    """Print a line a notebook: seconds and checks passed."""
+    width = max(len(result.name) for result in results)
+    print(f"\n{'notebook':{width}}  seconds  checks passed")
+    for result in results:
+        checks = f"{result.passed} of {result.checks}, failed" if result.error else result.passed
+        print(f"{result.name:{width}}  {result.seconds:7.1f}  {checks}")
+    seconds, passed = sum(result.seconds for result in results), sum(result.passed for result in results)
+    print(f"{'together':{width}}  {seconds:7.1f}  {passed}\n")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
