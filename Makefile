@@ -33,7 +33,7 @@ test: export OMP_NUM_THREADS = 1
 test: setup
 	"$(VENV_PYTHON)" -m ruff check
 	"$(VENV_PYTHON)" -m ruff format --check
-	"$(VENV_PYTHON)" -m pytest -n 2 --durations=10
+	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal --durations=10
 
 outputs: setup
 	@"$(VENV_PYTHON)" tools/store_outputs.py

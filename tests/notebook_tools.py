@@ -67,17 +67,9 @@ def marks(notebook):
     return result
 
 
-def run_nbval(path, **environment):
-    """Strict nbval on one notebook in a process of its own. Returns (passed, its output)."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval",
-        str(path),
-        "--nbval-sanitize-with",
-        str(ROOT / "tests/nbval.cfg"),
-    ]
+def run_nbval(*paths, **environment):
+    """Strict nbval on notebooks, in a process of its own. Returns (passed, its output)."""
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with", ROOT / "tests/nbval.cfg", *paths]
     command += ["-o", "addopts=", "-o", "filterwarnings=", "-p", "no:cacheprovider", "-p", "no:xdist", "-q"]
     result = subprocess.run(
         command,

@@ -225,7 +225,7 @@ def test_plot_zip_names_the_large_entries_and_the_file(saved):
     for text in ax.texts:
         assert any(start < text.get_position()[0] < end for start, end in drawn[1:])
     assert ax.get_title() == f"checkpoint.pth: {saved.stat().st_size:,} bytes"
-    assert ax.get_xlabel() == "byte in the file" and ax.get_xlim() == (0, saved.stat().st_size)
+    assert ax.get_xlabel().startswith("byte in the file") and ax.get_xlim() == (0, saved.stat().st_size)
     colors = [tuple(collection.get_facecolor()[0]) for collection in ax.collections]
     assert all(color != other for color, other in pairwise(colors))
 
@@ -233,17 +233,19 @@ def test_plot_zip_names_the_large_entries_and_the_file(saved):
 def test_plot_decisions_draws_each_question_its_answer_and_the_ways_between():
     decisions = [("Only use it?", "state_dict"), ("Train on?", "checkpoint"), ("Share it?", "safetensors")]
     ax = helper.plot_decisions(decisions)
-    rows = {text.get_text(): text.get_position() for text in ax.texts if text.get_text() not in ("yes", "no")}
-    assert sorted(rows) == sorted(text for pair in decisions for text in pair)
+    places = {text.get_text(): text.get_position() for text in ax.texts if text.get_text() not in ("yes", "no", "")}
+    assert sorted(places) == sorted(text for pair in decisions for text in pair)
     for row, (question, answer) in enumerate(decisions):
-        assert rows[question][1] == rows[answer][1] == -row
-        assert rows[question][0] < rows[answer][0]
-    arrows = {name: [text for text in ax.texts if text.get_text() == name] for name in ("yes", "no")}
-    assert [(text.xy[1], text.get_position()[1]) for text in arrows["yes"]] == [(0, 0), (-1, -1), (-2, -2)]
-    assert all(text.xy[0] > text.get_position()[0] for text in arrows["yes"])
-    assert len(arrows["no"]) == 2 and all(text.xy[1] < text.get_position()[1] for text in arrows["no"])
+        assert places[question][1] == places[answer][1] == -row
+        assert places[question][0] < places[answer][0]
+    arrows = [(text.xyann, text.xy) for text in ax.texts if text.get_text() == "" and hasattr(text, "xyann")]
+    right = [(start, end) for start, end in arrows if start[1] == end[1] and start[0] < end[0]]
+    down = [(start, end) for start, end in arrows if start[0] == end[0] and start[1] > end[1]]
+    assert sorted(start[1] for start, _ in right) == [-2, -1, 0] and len(down) == 2 and len(arrows) == 5
+    labels = [text.get_text() for text in ax.texts]
+    assert labels.count("yes") == 3 and labels.count("no") == 2
     low, high = ax.get_ylim()
-    assert low < -2 and high > 0 and ax.get_title()
+    assert low < -2.3 and high > 0.3 and ax.get_title()
 
 
 def test_every_picture_can_be_written_as_a_png(saved, tmp_path):

@@ -30,8 +30,6 @@ def main(arguments):
     """Store each notebook; return the exit code."""
     sys.stdout.reconfigure(errors="replace")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    # The outputs are those of a reader, who does not set it.
-    os.environ.pop("OMP_NUM_THREADS", None)
     paths = [Path(argument) for argument in arguments] or sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     failed = False
     for path in paths:
