@@ -76,7 +76,7 @@ def run(path, output, k, count):
     # A line of its own for each bar, since two move at a time.
     bar = {"desc": f"{label} {path.stem:24}", "position": k - 1, "bar_format": form, "ncols": 90}
     if not terminal:
-        print(f"{label} {path.name} ...", flush=True)
+        say(f"{label} {path.name} ...")
     start = time.perf_counter()
     where = error = ""
     try:
@@ -99,10 +99,16 @@ def run(path, output, k, count):
         where, error = "no cell of its own", one_line(f"{type(problem).__name__}: {problem}")
     seconds = time.perf_counter() - start
     if not terminal:
-        print(f"{label} {path.name}: " + (f"failed in {where}: {error}" if error else f"{seconds:.1f} s"), flush=True)
+        say(f"{label} {path.name}: " + (f"failed in {where}: {error}" if error else f"{seconds:.1f} s"))
     notebook = read(output)
     passed, checks = count_checks(notebook)
     return Result(path.stem, notebook, seconds, passed, checks, where, error)
+
+
+def say(line):
+    """Print a line in one piece, since two processes print."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def read(path):
