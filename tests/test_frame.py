@@ -294,3 +294,18 @@ def test_the_workflow_is_valid(tmp_path):
     spoiled.write_text(workflow.read_text().replace("${{ matrix.python }}", "${{ matrix.snake }}"))
     program = run(actionlint, spoiled, cwd=ROOT)
     assert program.returncode != 0 and "snake" in program.stdout
+
+
+def test_the_readme_lists_every_lesson_and_names_the_pinned_torch():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        first = nbformat.read(path, 4).cells[0].source
+        title = first.splitlines()[0].removeprefix("# ")
+        ((teach, solve),) = re.findall(r"\*\*Time:\*\* (\d+) minutes to teach, (\d+) for", first)
+        row = rf"^\| {re.escape(f'[{title}](notebooks/{path.name})')} \|.*\| {teach} min \| {solve} min \|$"
+        assert re.search(row, text, re.MULTILINE), title
+    pinned = (ROOT / "constraints.txt").read_text().splitlines()
+    for package in re.findall(r"torch(?:vision)?==[\d.]+", text):
+        assert package in pinned
+    for target in re.findall(r"\]\((?!https:)([^)]+)\)", text):
+        assert (ROOT / target).exists(), target
