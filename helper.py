@@ -219,7 +219,7 @@ def plot_history(history):
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
     left.plot(steps, training, label="training loss")
     left.plot(steps, test, label="test loss")
-    left.set(title="Loss", xlabel="step", ylabel="loss a sample", ylim=(0, None))
+    left.set(title="Loss", xlabel="step", ylabel="mean loss per image", ylim=(0, None))
     left.legend()
     right.plot(steps, accuracy, color=GREEN)
     right.set(title="Test accuracy", xlabel="step", ylabel="share of right answers", ylim=(0, 1))
@@ -227,21 +227,25 @@ def plot_history(history):
 
 
 def plot_zip(path):
-    """Draw a zip file, as torch.save writes it, to scale: one bar over the file's bytes, one colour an entry."""
+    """Draw a zip file, as torch.save writes it, to scale: one bar over the file's bytes, each entry in its place."""
     with zipfile.ZipFile(path) as file:
-        entries = sorted(file.infolist(), key=lambda entry: entry.header_offset)
+        entries = file.infolist()
     size = Path(path).stat().st_size
     _, ax = plt.subplots(figsize=(11, 2.6))
-    ax.broken_barh([(0, size)], (0, 1), color="#c9ced8")
-    for i, entry in enumerate(entries):
-        start = _data_offset(path, entry)
-        ax.broken_barh([(start, entry.file_size)], (0, 1), color=f"C{i % 4}")
-        if entry.file_size > 0.04 * size:
-            label = entry.filename.split("/", 1)[1]
-            ax.text(start + entry.file_size / 2, 0.5, label, color="white", ha="center", va="center", fontsize=11)
-    ax.set(title=f"{Path(path).name}: {size:,} bytes", xlim=(0, size), yticks=[])
-    ax.set_xlabel("byte in the file (grey: headers, padding and the table of contents)")
+    ax.broken_barh([(0, size)], (0, 1), color="#c9ced8", label="headers, padding, table of contents")
+    for label, color in {"data/": BLUE, "data.pkl": RED, "": YELLOW}.items():
+        chosen = [entry for entry in entries if entry.filename.partition("/")[2].startswith(label)]
+        entries = [entry for entry in entries if entry not in chosen]
+        bars = [(_data_offset(path, entry), entry.file_size) for entry in chosen]
+        name = {"data/": "numbers: data/0, data/1 …", "": "other entries"}.get(label, label)
+        ax.broken_barh(bars, (0, 1), facecolor=color, edgecolor="white", linewidth=0.6, label=name)
+        for entry, (start, length) in zip(chosen, bars):
+            if length > 0.04 * size:
+                text = entry.filename.partition("/")[2]
+                ax.text(start + length / 2, 0.5, text, color="white", ha="center", va="center", fontsize=11)
+    ax.set(title=f"{Path(path).name}: {size:,} bytes", xlabel="byte in the file", xlim=(0, size), yticks=[])
     ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4)
     ax.spines["left"].set_visible(False)
     return ax
 
@@ -255,20 +259,24 @@ def _data_offset(path, entry):
     return entry.header_offset + 30 + int.from_bytes(name, "little") + int.from_bytes(extra, "little")
 
 
-def plot_decisions(decisions):
-    """Draw a chain of questions: (question, answer) pairs; "yes" leads right to the answer, "no" down."""
-    _, ax = plt.subplots(figsize=(10, 1.1 * len(decisions)))
+def plot_decisions(decisions, otherwise):
+    """Draw a chain of (question, answer) pairs: "yes" leads right to the answer, "no" down, at last to `otherwise`."""
+    _, ax = plt.subplots(figsize=(10, 1.1 * (len(decisions) + 1)))
     arrow = {"arrowstyle": "-|>", "color": GREY}
-    for row, texts in enumerate(decisions):
-        for left, text, colour in zip((0.0, 0.53), texts, (BLUE, GREEN)):
-            ax.add_patch(plt.Rectangle((left, -row - 0.3), 0.45, 0.6, facecolor="white", edgecolor=colour, linewidth=2))
-            ax.text(left + 0.225, -row, text, ha="center", va="center", fontsize=12)
+
+    def box(left, row, text, colour):
+        ax.add_patch(plt.Rectangle((left, -row - 0.3), 0.45, 0.6, facecolor="white", edgecolor=colour, linewidth=2))
+        ax.text(left + 0.225, -row, text, ha="center", va="center", fontsize=12)
+
+    for row, (question, answer) in enumerate(decisions):
+        box(0, row, question, BLUE)
+        box(0.53, row, answer, GREEN)
         ax.annotate("", (0.53, -row), (0.45, -row), arrowprops=arrow)
         ax.text(0.49, -row + 0.06, "yes", ha="center", va="bottom", fontsize=12)
-        if row:
-            ax.annotate("", (0.225, 0.3 - row), (0.225, 0.7 - row), arrowprops=arrow)
-            ax.text(0.24, 0.5 - row, "no", va="center", fontsize=12)
-    ax.set(xlim=(-0.01, 0.99), ylim=(0.6 - len(decisions), 0.4), title="Which way of saving do you need?")
+        ax.annotate("", (0.225, -row - 0.7), (0.225, -row - 0.3), arrowprops=arrow)
+        ax.text(0.24, -row - 0.5, "no", va="center", fontsize=12)
+    box(0, len(decisions), otherwise, GREEN)
+    ax.set(xlim=(-0.01, 0.99), ylim=(-len(decisions) - 0.4, 0.4), title="Which way of saving do you need?")
     ax.set_axis_off()
     return ax
 

@@ -213,6 +213,7 @@ def test_plot_zip_draws_a_bar_exactly_over_the_bytes_of_each_entry(saved):
     with zipfile.ZipFile(saved) as file:
         entries = sorted(file.infolist(), key=lambda entry: entry.header_offset)
         assert len(drawn) == len(entries) > 5
+        drawn = sorted(drawn)
         for (start, end), entry in zip(drawn, entries):
             assert content[start:end] == file.read(entry)
     assert all(end <= start for (_, end), (start, _) in pairwise(drawn))
@@ -232,20 +233,21 @@ def test_plot_zip_names_the_large_entries_and_the_file(saved):
 
 def test_plot_decisions_draws_each_question_its_answer_and_the_ways_between():
     decisions = [("Only use it?", "state_dict"), ("Train on?", "checkpoint"), ("Share it?", "safetensors")]
-    ax = helper.plot_decisions(decisions)
+    ax = helper.plot_decisions(decisions, otherwise="Ask again")
     places = {text.get_text(): text.get_position() for text in ax.texts if text.get_text() not in ("yes", "no", "")}
-    assert sorted(places) == sorted(text for pair in decisions for text in pair)
+    assert sorted(places) == sorted(["Ask again", *(text for pair in decisions for text in pair)])
+    assert places["Ask again"][1] == -len(decisions)
     for row, (question, answer) in enumerate(decisions):
         assert places[question][1] == places[answer][1] == -row
         assert places[question][0] < places[answer][0]
     arrows = [(text.xyann, text.xy) for text in ax.texts if text.get_text() == "" and hasattr(text, "xyann")]
     right = [(start, end) for start, end in arrows if start[1] == end[1] and start[0] < end[0]]
     down = [(start, end) for start, end in arrows if start[0] == end[0] and start[1] > end[1]]
-    assert sorted(start[1] for start, _ in right) == [-2, -1, 0] and len(down) == 2 and len(arrows) == 5
+    assert sorted(start[1] for start, _ in right) == [-2, -1, 0] and len(down) == 3 and len(arrows) == 6
     labels = [text.get_text() for text in ax.texts]
-    assert labels.count("yes") == 3 and labels.count("no") == 2
+    assert labels.count("yes") == 3 and labels.count("no") == 3
     low, high = ax.get_ylim()
-    assert low < -2.3 and high > 0.3 and ax.get_title()
+    assert low < -3.3 and high > 0.3 and ax.get_title()
 
 
 def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
@@ -255,7 +257,7 @@ def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
     helper.plot_fits(x, y, {"fit": y})
     helper.plot_history([(40, 1.7, 1.0, 0.66)] * 2)
     helper.plot_zip(saved)
-    helper.plot_decisions([("Question?", "answer")] * 3)
+    helper.plot_decisions([("Question?", "answer")] * 3, otherwise="another")
     for number in plt.get_fignums():
         path = tmp_path / f"{number}.png"
         plt.figure(number).savefig(path, dpi=40)

@@ -5,7 +5,7 @@ import re
 import nbformat
 import papermill
 import pytest
-from notebook_tools import NOTEBOOKS, SCRATCH, marks, read, run_nbval, run_papermill, solve, write
+from notebook_tools import NOTEBOOKS, SCRATCH, code_cells, marks, read, run_nbval, run_papermill, solve, write
 
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -86,7 +86,7 @@ def test_papermill_notices_a_file_left_behind():
 
 
 def test_marks_tell_stub_right_solution_and_wrong_solution_apart():
-    setup = read(NOTEBOOKS[0]).cells[1].source
+    setup = code_cells(read(NOTEBOOKS[0]))[0].source
     notebook = small(setup + "\nimport helper")
     for name, solution in [("9.1", "answer = 42"), ("9.2", "answer = 41")]:
         check = f'with helper.exercise("{name}"):\n    assert answer == 42, "think"'
