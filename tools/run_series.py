@@ -42,8 +42,6 @@ def main():
     os.chdir(ROOT)
     # Without it each kernel that starts warns of its own debugger.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    # Two notebooks side by side with one thread each end sooner than one after the other with two.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     paths = sorted(Path("notebooks").glob("[0-9]*.ipynb"))
     if not paths:
         sys.exit("No notebooks in the folder notebooks.")
