@@ -54,3 +54,8 @@ def torchvision_root(tmp_path_factory):
         datasets.FashionMNIST(root, download=True)
     yield root
     shutil.rmtree(root)
+
+
+def pytest_collection_modifyitems(items):
+    # The long runs first: two processes then end at about the same time.
+    items.sort(key=lambda item: "test_notebook_runs" not in item.nodeid)
