@@ -12,6 +12,7 @@ import pickle
 import random
 import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
@@ -251,11 +252,16 @@ def read_checkpoint(path, *, mmap=False):
         dict: the fields that `save_checkpoint` lists, tensors on the CPU. Raises CheckpointError, `<path>: <reason>`,
         for whatever is wrong with the content, and OSError, such as FileNotFoundError, if the file cannot be opened.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, open(path, "rb") as again, ThreadPoolExecutor(1) as second_thread:
         try:
-            _check_archive(file, contents=not mmap)
+            if not os.path.sameopenfile(file.fileno(), again.fileno()):
+                raise CheckpointError("replaced by another file while it was opened: try again")
+            _check_archive(file, contents=False)
+            # The numbers' CRC-32 takes as long as reading them does, so both are done at the same time.
+            numbers_checked = second_thread.submit(_check_archive, again, contents=not mmap)
             file.seek(0)
             checkpoint = torch.load(path if mmap else file, map_location="cpu", weights_only=True, mmap=mmap)
+            numbers_checked.result()
             _check(checkpoint, contents=not mmap)
             return checkpoint
         except CheckpointError as error:

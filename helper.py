@@ -259,6 +259,28 @@ def _data_offset(path, entry):
     return entry.header_offset + 30 + int.from_bytes(name, "little") + int.from_bytes(extra, "little")
 
 
+def plot_ladder(losses, rungs):
+    """Draw a run that was never interrupted under each of four runs that were resumed in its middle.
+
+    losses has a number for each step; rungs is {title: losses from the interruption to the end}, a panel each. Most
+    of what came before the interruption is left out.
+    """
+    _, axes = plt.subplots(2, 2, figsize=(11, 6.4), sharex=True, sharey=True)
+    steps = range(1, len(losses) + 1)
+    for ax, (title, resumed), color in zip(axes.flat, rungs.items(), [RED, YELLOW, BLUE, GREEN]):
+        ax.plot(steps, losses, color=GREY, alpha=0.4, linewidth=6, label="never interrupted")
+        ax.plot(steps[-len(resumed) :], resumed, color=color, linewidth=2, label="resumed")
+        ax.axvline(len(losses) - len(resumed) + 0.5, color=GREY, linestyle=":")
+        ax.set(
+            title=title, xlim=(0.7 * (len(losses) - len(resumed)), None), ylim=(0, 1.25 * max(map(max, rungs.values())))
+        )
+        ax.legend(loc="upper right", ncols=2)
+    for below, left in zip(axes[1], axes[:, 0]):
+        below.set_xlabel("step")
+        left.set_ylabel("loss of the batch")
+    return axes
+
+
 def plot_decisions(decisions, otherwise):
     """Draw a chain of (question, answer) pairs: "yes" leads right to the answer, "no" down, at last to `otherwise`."""
     _, ax = plt.subplots(figsize=(10, 1.1 * (len(decisions) + 1)))
@@ -281,7 +303,16 @@ def plot_decisions(decisions, otherwise):
     return ax
 
 
-# ---------------------------------------------------------------- exercises
+# ---------------------------------------------------------------- comparing, exercises
+
+
+def same_weights(model, other):
+    """Whether two models (nn.Module) have the same state_dict: the same keys, dtypes, shapes and numbers."""
+    ours, theirs = model.state_dict(), other.state_dict()
+    # torch.equal alone takes 1.0 in float32 and 1.0 in float64 for the same.
+    return ours.keys() == theirs.keys() and all(
+        ours[key].dtype == theirs[key].dtype and torch.equal(ours[key], theirs[key]) for key in ours
+    )
 
 
 @contextmanager

@@ -206,6 +206,39 @@ def saved(tmp_path):
     return path
 
 
+def test_plot_ladder_draws_each_resumed_run_over_the_second_half_of_the_whole_one():
+    losses = [2.0, 1.5, 1.2, 1.0, 0.9, 0.8]
+    rungs = {"weights": [3.0, 2.0], "two": [1.1, 0.9], "three": [1.0, 0.7], "all": losses[4:]}
+    axes = helper.plot_ladder(losses, rungs)
+    assert [ax.get_title() for ax in axes.flat] == list(rungs)
+    for ax, resumed in zip(axes.flat, rungs.values()):
+        whole, part, interruption = ax.lines
+        assert whole.get_xydata().tolist() == [[step, loss] for step, loss in enumerate(losses, start=1)]
+        assert part.get_xydata().tolist() == [[5, resumed[0]], [6, resumed[1]]]
+        assert set(interruption.get_xdata()) == {4.5}
+        assert ax.get_ylim() == (0, 3.75) and whole.get_linewidth() > part.get_linewidth()
+    assert {ax.get_xlabel() for ax in axes[1]} == {"step"} and axes[0, 0].get_ylabel() == "loss of the batch"
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (nn.Linear(2, 1), True),
+        (nn.Linear(2, 1, bias=False), False),
+        (nn.Linear(3, 1), False),
+        (nn.Linear(2, 1).double(), False),
+        (nn.Sequential(nn.Linear(2, 1)), False),
+    ],
+)
+def test_same_weights_compares_keys_shapes_dtypes_and_numbers(other, same):
+    model = nn.Linear(2, 1)
+    for parameter in [*model.parameters(), *other.parameters()]:
+        nn.init.ones_(parameter)
+    assert helper.same_weights(model, other) == helper.same_weights(other, model) == same
+    model.bias.data[0] = 1.0000001
+    assert not helper.same_weights(model, other)
+
+
 def test_plot_zip_draws_a_bar_exactly_over_the_bytes_of_each_entry(saved):
     content = saved.read_bytes()
     background, *drawn = bars(helper.plot_zip(saved))
@@ -256,13 +289,14 @@ def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
     helper.view_classify(torch.zeros(28, 28), torch.full((10,), 0.1), version="Fashion")
     helper.plot_fits(x, y, {"fit": y})
     helper.plot_history([(40, 1.7, 1.0, 0.66)] * 2)
+    helper.plot_ladder([2.0, 1.0], {key: [1.0] for key in "abcd"})
     helper.plot_zip(saved)
     helper.plot_decisions([("Question?", "answer")] * 3, otherwise="another")
     for number in plt.get_fignums():
         path = tmp_path / f"{number}.png"
         plt.figure(number).savefig(path, dpi=40)
         assert plt.imread(path).std() > 0.01  # Not an empty sheet.
-    assert len(plt.get_fignums()) == 6
+    assert len(plt.get_fignums()) == 7
 
 
 def test_the_defaults_are_readable_and_the_colours_differ():
