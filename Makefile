@@ -7,13 +7,14 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help setup run lab test outputs clean
+.PHONY: help setup run lab test torture outputs clean
 
 help:
 	$(info make setup    makes .venv with all packages; quick when nothing changed)
 	$(info make run      runs the whole series: results in build/notebooks, pages to read in build/html)
 	$(info make lab      opens the series in JupyterLab)
 	$(info make test     checks everything: style, modules, notebooks, exercises)
+	$(info make torture  damages, kills and fills checkpoints in every way: the whole fault matrix, with a table)
 	$(info make outputs  executes the notebooks in place and stores their outputs in one form)
 	$(info make clean    removes build/ and caches, not .venv)
 	$(info Another Python: make PYTHON=python3.12 run)
@@ -34,6 +35,12 @@ test: setup
 	"$(VENV_PYTHON)" -m ruff check
 	"$(VENV_PYTHON)" -m ruff format --check
 	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal --durations=10
+
+torture: export OMP_NUM_THREADS = 1
+torture: export TORTURE = full
+torture: export PYTHONPATH = tests
+torture: setup
+	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal -p torture_table tests/test_torture.py
 
 outputs: setup
 	@"$(VENV_PYTHON)" tools/store_outputs.py

@@ -216,7 +216,7 @@ def save_checkpoint(model, path, *, optimizer=None, scheduler=None, epoch=None, 
     path = os.path.realpath(path)
     temporary = f"{path}.tmp"  # in the same folder: a file can be renamed only within its file system
     try:
-        _check(checkpoint)
+        checkpoint = _check(checkpoint)
         with open(temporary, "wb") as file:
             torch.save(checkpoint, file)
             file.flush()
@@ -262,8 +262,7 @@ def read_checkpoint(path, *, mmap=False):
             file.seek(0)
             checkpoint = torch.load(path if mmap else file, map_location="cpu", weights_only=True, mmap=mmap)
             numbers_checked.result()
-            _check(checkpoint, contents=not mmap)
-            return checkpoint
+            return _check(checkpoint, contents=not mmap)
         except CheckpointError as error:
             reason = str(error)
         except zipfile.BadZipFile as error:
@@ -291,7 +290,7 @@ def load_checkpoint(path, *, map_location="cpu", mmap=False):
     """
     checkpoint = read_checkpoint(path, mmap=mmap)
     model = _build(checkpoint)
-    model.load_state_dict({key: tensor.detach() for key, tensor in checkpoint["state_dict"].items()}, assign=True)
+    model.load_state_dict(checkpoint["state_dict"], assign=True)
     return model.to(map_location).eval()
 
 
@@ -319,6 +318,12 @@ def resume(checkpoint, optimizer, scheduler=None, generator=None):
         _check_optimizer(checkpoint["optimizer_state_dict"], optimizer)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise CheckpointError(f"optimizer_state_dict is malformed ({type(error).__name__})") from None
+    for name in checkpoint.keys() & {"generator_state", "torch_random_state", "python_random_state"}:
+        scratch = random.Random().setstate if name == "python_random_state" else torch.Generator().set_state
+        try:
+            scratch(checkpoint[name])
+        except Exception:
+            raise CheckpointError(f"{name} is no state of such a generator") from None
     if scheduler is not None and checkpoint["scheduler_state_dict"].keys() != scheduler.state_dict().keys():
         raise CheckpointError(f"scheduler_state_dict is not of a {type(scheduler).__name__}")
     # Copies: load_state_dict keeps what it is given, and training would change the checkpoint.
@@ -349,7 +354,7 @@ class StateDictDiff:
 
     def __repr__(self):
         rows = [("key", "model", "state_dict")]
-        rows += [(key, "yes", "-") for key in self.missing] + [(key, "-", "yes") for key in self.unexpected]
+        rows += [(key, "yes", "-") for key in self.missing] + [(str(key), "-", "yes") for key in self.unexpected]
         rows += [(key, *map(str, pair)) for part in (self.shapes, self.dtypes) for key, pair in part.items()]
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -374,7 +379,7 @@ def diff_state_dict(model, state_dict):
             dtypes[key] = kinds
         if tensors and ours.shape != theirs.shape:
             shapes[key] = tuple(ours.shape), tuple(theirs.shape)
-    pairs = [sorted((key, other), key=len) for key in missing for other in unexpected]
+    pairs = [sorted((key, other), key=len) for key in missing for other in map(str, unexpected)]
     prefixes = Counter(long.removesuffix(key) for key, long in pairs if long.endswith("." + key))
     prefix, count = max(prefixes.items(), key=lambda item: item[1], default=("", 0))
     return StateDictDiff(missing, unexpected, shapes, dtypes, prefix if count > len(own) - len(missing) else "")
@@ -382,7 +387,11 @@ def diff_state_dict(model, state_dict):
 
 def _check_archive(file, contents):
     with zipfile.ZipFile(file) as archive:
-        for entry in archive.infolist():
+        entries = archive.infolist()
+        # Something before the archive, or entries that lie over each other, which together take more than the file.
+        if entries[0].header_offset or sum(entry.file_size for entry in entries) > os.fstat(file.fileno()).st_size:
+            raise CheckpointError("damaged, or not a file of torch.save (its entries overlap or begin too late)")
+        for entry in entries:
             # torch.save neither compresses nor marks folders; torch.load takes an entry so marked for an empty one.
             if entry.compress_type != zipfile.ZIP_STORED or entry.external_attr & 0x10:
                 raise CheckpointError(f"damaged, or not a file of torch.save (entry {short(entry.filename)})")
@@ -393,8 +402,11 @@ def _check_archive(file, contents):
 
 
 def _check(checkpoint, contents=True):
+    """Raise CheckpointError unless all is well; return the same as plain dicts and plain tensors."""
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"it holds a {type(checkpoint).__name__}, not a dict")
+    # A file can give a dict or a tensor attributes that hide its methods; dict.items and Tensor.detach see through it.
+    checkpoint = dict(dict.items(checkpoint))
     for name in [*list(_FIELDS)[:4], *checkpoint]:
         if name not in checkpoint:
             hint = "; it looks like a state_dict alone, so use torch.load" if "output.weight" in checkpoint else ""
@@ -403,10 +415,13 @@ def _check(checkpoint, contents=True):
             raise CheckpointError(f"{short(name)} is no field of a checkpoint")
         if not isinstance(checkpoint[name], _FIELDS[name]) or isinstance(checkpoint[name], bool):
             raise CheckpointError(f"{name} cannot be a {type(checkpoint[name]).__name__}")
-    state_dict = checkpoint["state_dict"]
-    for key, tensor in state_dict.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or not tensor.is_contiguous():
+    state_dict = {}
+    for key, value in dict.items(checkpoint["state_dict"]):
+        tensor = torch.Tensor.detach(value) if isinstance(key, str) and isinstance(value, torch.Tensor) else None
+        if tensor is None or tensor.is_meta or tensor.layout != torch.strided or not tensor.is_contiguous():
             raise CheckpointError(f"state_dict[{short(key)}] is no tensor with all its numbers in a row")
+        state_dict[key] = tensor
+    checkpoint["state_dict"] = state_dict
     if len(checkpoint["hidden_layers"]) > len(state_dict):  # a million layers would take minutes to build
         raise CheckpointError("hidden_layers names more layers than state_dict has tensors")
     try:
@@ -417,8 +432,9 @@ def _check(checkpoint, contents=True):
     if diff := diff_state_dict(model, state_dict):
         raise CheckpointError(f"state_dict does not fit the sizes beside it\n{diff}")
     for key, tensor in state_dict.items() if contents else ():
-        if tensor.is_meta or not all(isfinite(bound) for bound in tensor.aminmax()):
+        if not all(isfinite(bound) for bound in tensor.aminmax()):
             raise CheckpointError(f"state_dict[{key!r}] holds a number that is not finite, nan or inf")
+    return checkpoint
 
 
 def _build(checkpoint):
@@ -433,14 +449,14 @@ def _check_optimizer(saved, optimizer):
     if [group["params"] for group in groups] != [group["params"] for group in saved_groups]:
         raise CheckpointError("optimizer_state_dict is of an optimizer with other parameters")
     for group, saved_group in zip(groups, saved_groups):
-        if unknown := saved_group.keys() - group.keys() - {"initial_lr", "param_names"}:
-            raise CheckpointError(f"optimizer_state_dict is not of a {type(optimizer).__name__}: {sorted(unknown)}")
+        if other := (saved_group.keys() ^ group.keys()) - {"initial_lr", "param_names"}:
+            raise CheckpointError(f"optimizer_state_dict is not of a {type(optimizer).__name__}: {sorted(other)}")
         # PyTorch maps its state to parameters by position. Only named_parameters() leaves names to compare.
         if len({tuple(each["param_names"]) for each in (group, saved_group) if "param_names" in each}) == 2:
             raise CheckpointError("optimizer_state_dict has the parameters under other names, or in another order")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, state in saved["state"].items():
         shape = parameters[index].shape
-        for name, value in state.items():
-            if getattr(value, "ndim", 0) == len(shape) and any(a not in (1, b) for a, b in zip(value.shape, shape)):
+        for name in state.keys() & {"exp_avg", "momentum_buffer", "square_avg"}:
+            if state[name] is not None and state[name].shape != shape:
                 raise CheckpointError(f"optimizer_state_dict: {name} of parameter {index} does not have its shape")
