@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help setup run lab test torture outputs clean
+.PHONY: help setup run lab test torture bench outputs clean
 
 help:
 	$(info make setup    makes .venv with all packages; quick when nothing changed)
@@ -15,6 +15,7 @@ help:
 	$(info make lab      opens the series in JupyterLab)
 	$(info make test     checks everything: style, modules, notebooks, exercises)
 	$(info make torture  damages, kills and fills checkpoints in every way: the whole fault matrix, with a table)
+	$(info make bench    measures training, loading and saving as ratios; let the machine do nothing else)
 	$(info make outputs  executes the notebooks in place and stores their outputs in one form)
 	$(info make clean    removes build/ and caches, not .venv)
 	$(info Another Python: make PYTHON=python3.12 run)
@@ -41,6 +42,10 @@ torture: export TORTURE = full
 torture: export PYTHONPATH = tests
 torture: setup
 	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal -p torture_table tests/test_torture.py
+
+bench: setup
+	"$(VENV_PYTHON)" benchmarks/train.py
+	"$(VENV_PYTHON)" benchmarks/checkpoint.py
 
 outputs: setup
 	@"$(VENV_PYTHON)" tools/store_outputs.py

@@ -763,10 +763,6 @@ def test_the_schedulers_of_torch_go_on_where_they_were_and_no_other_does(name, m
         )
 
 
-def without(state, index, name):
-    del state["state"][index][name]
-
-
 MALFORMED = {
     "no groups": lambda state: state.pop("param_groups"),
     "no state": lambda state: state.pop("state"),

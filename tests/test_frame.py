@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
-TARGETS = ["help", "setup", "run", "lab", "test", "torture", "outputs", "clean"]
+TARGETS = ["help", "setup", "run", "lab", "test", "torture", "bench", "outputs", "clean"]
 
 
 def load(name, folder=TOOLS):
