@@ -21,6 +21,7 @@ def test_strict_nbval_on_every_notebook():
 OTHERS = {
     "01_save_and_reload": {"STEPS": 400},
     "02_state_dict_anatomy": {"EPOCHS": 1, "PRINT_EVERY": 90},
+    "04_checkpoints": {"EPOCHS": 5},
 }
 
 
