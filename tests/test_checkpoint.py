@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -445,9 +446,22 @@ def payload(path):
     return {"epoch": Call(Path.touch, path.parent / "touched")}
 
 
+def rewrite(path, change):
+    """Write each entry of the archive anew, after a change to what the archive says of it."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [(entry, archive.read(entry)) for entry in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in entries:
+            new = zipfile.ZipInfo(entry.filename)
+            change(new)
+            archive.writestr(new, content)
+
+
 UNREADABLE = {
     "damaged": lambda path: flip(path, path.read_bytes().index(b"drop_p")),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "compressed": lambda path: rewrite(path, lambda entry: setattr(entry, "compress_type", zipfile.ZIP_DEFLATED)),
+    "marked as folders": lambda path: rewrite(path, lambda entry: setattr(entry, "external_attr", 0x10)),
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("a text"),
     "a list": lambda path: torch.save([1, 2], path),
@@ -469,6 +483,12 @@ def test_an_error_is_one_sentence_with_the_path_and_never_advises_to_run_code(na
     text = shown(caught.value)
     assert not advises_to_run_code(text) and "During handling" not in text and "direct cause" not in text
     assert not (path.parent / "touched").exists()
+
+
+def test_an_archive_that_is_only_written_anew_loads(model, path):
+    save_checkpoint(model, path)
+    rewrite(path, lambda entry: None)
+    assert equal_weights(load_checkpoint(path), model)
 
 
 def test_torch_itself_does_advise_to_run_code(path):
