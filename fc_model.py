@@ -366,7 +366,8 @@ def diff_state_dict(model, state_dict):
     """Compare the keys, shapes and dtypes of a state_dict with those of a model (nn.Module). Nothing is loaded.
 
     Returns:
-        StateDictDiff: missing, unexpected, shapes, dtypes, prefix. What is no tensor has its type for a dtype.
+        StateDictDiff: missing, unexpected, shapes, dtypes, prefix. What is no tensor has its type for a dtype. Under a
+        prefix shapes are not compared: take it off and compare again. A dtype counts, though loading would convert it.
     """
     own = model.state_dict()
     missing, unexpected = [key for key in own if key not in state_dict], [key for key in state_dict if key not in own]
