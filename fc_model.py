@@ -255,7 +255,7 @@ def read_checkpoint(path, *, mmap=False):
     with open(path, "rb") as file, open(path, "rb") as again, ThreadPoolExecutor(1) as second_thread:
         try:
             if not os.path.sameopenfile(file.fileno(), again.fileno()):
-                raise CheckpointError("replaced by another file while it was opened: try again")
+                return read_checkpoint(path, mmap=mmap)  # between the two a new file was put in place
             _check_archive(file, contents=False)
             # The numbers' CRC-32 takes as long as reading them does, so both are done at the same time.
             numbers_checked = second_thread.submit(_check_archive, again, contents=not mmap)
