@@ -249,6 +249,26 @@ def test_the_umask_decides_who_may_read(umask, mode, model, path):
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
+@pytest.mark.skipif(not POSIX, reason="Windows opens no folders")
+def test_the_file_is_on_the_disk_before_it_gets_its_name_and_the_folder_after(model, path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+
+    def note_fsync(number):
+        kind = "folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file"
+        calls.append((f"fsync of the {kind}", os.fstat(number).st_size if kind == "file" else None))
+        fsync(number)
+
+    def note_replace(source, target):
+        calls.append(("replace", None))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    save_checkpoint(model, path)
+    size = path.stat().st_size
+    assert calls == [("fsync of the file", size), ("replace", None), ("fsync of the folder", None)]
+
+
 def test_a_tmp_of_an_earlier_kill_is_overwritten(model, path):
     litter = Path(f"{path}.tmp")
     litter.write_bytes(b"half a checkpoint")
@@ -258,8 +278,9 @@ def test_a_tmp_of_an_earlier_kill_is_overwritten(model, path):
 
 @pytest.mark.skipif(not POSIX, reason="Windows does not replace a file that is open")
 @pytest.mark.parametrize("mmap", [False, True])
-def test_a_file_that_is_replaced_while_it_is_read_is_never_mixed_with_the_new_one(mmap, model, path, monkeypatch):
+def test_a_damaged_file_is_not_taken_when_a_good_one_replaces_it_meanwhile(mmap, model, path, monkeypatch):
     save_checkpoint(model, path)
+    flip(path, position_of(model.output.weight, path))
     other = make_model(6, 5, 4, 3, seed=1)
 
     def open_and_replace(*arguments):
@@ -274,7 +295,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_never_mixed_with_the_new_on
     except CheckpointError as error:
         assert str(error) == f"{path}: replaced by another file while it was opened: try again"
         loaded = load_checkpoint(path, mmap=mmap)
-    assert equal_weights(loaded, model) or equal_weights(loaded, other)
+    assert equal_weights(loaded, other)
 
 
 # ---------------------------------------------------------------- mmap
@@ -457,11 +478,16 @@ def rewrite(path, change):
             archive.writestr(new, content)
 
 
+def mark_numbers_as_a_folder(entry):
+    if entry.filename.endswith("/data/0"):  # torch.load then leaves its numbers to chance
+        entry.external_attr = 0x10
+
+
 UNREADABLE = {
     "damaged": lambda path: flip(path, path.read_bytes().index(b"drop_p")),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "compressed": lambda path: rewrite(path, lambda entry: setattr(entry, "compress_type", zipfile.ZIP_DEFLATED)),
-    "marked as folders": lambda path: rewrite(path, lambda entry: setattr(entry, "external_attr", 0x10)),
+    "marked as a folder": lambda path: rewrite(path, mark_numbers_as_a_folder),
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("a text"),
     "a list": lambda path: torch.save([1, 2], path),
