@@ -253,9 +253,9 @@ def read_checkpoint(path, *, mmap=False):
         for whatever is wrong with the content, and OSError, such as FileNotFoundError, if the file cannot be opened.
     """
     with open(path, "rb") as file, open(path, "rb") as again, ThreadPoolExecutor(1) as second_thread:
+        if not os.path.sameopenfile(file.fileno(), again.fileno()):
+            return read_checkpoint(path, mmap=mmap)  # between the two a new file was put in place
         try:
-            if not os.path.sameopenfile(file.fileno(), again.fileno()):
-                return read_checkpoint(path, mmap=mmap)  # between the two a new file was put in place
             _check_archive(file, contents=False)
             # The numbers' CRC-32 takes as long as reading them does, so both are done at the same time.
             numbers_checked = second_thread.submit(_check_archive, again, contents=not mmap)
@@ -284,7 +284,7 @@ def load_checkpoint(path, *, map_location="cpu", mmap=False):
         path (str or Path): as in `read_checkpoint`.
         map_location (str or torch.device): where the network shall be.
         mmap (bool): True maps the file into memory: a file of any size opens at once, and its numbers are read when
-            they are first used. Its structure is checked, its numbers are not: a flipped bit or a NaN goes unnoticed.
+            they are first used. Its structure is checked, its numbers are not: damage or a NaN there goes unnoticed.
             Don't touch the file while the network lives: changed in place it changes the weights, shortened it kills
             the process. `save_checkpoint` to the same path is safe, since it makes a new file.
     """
@@ -314,10 +314,6 @@ def resume(checkpoint, optimizer, scheduler=None, generator=None):
             raise CheckpointError(f"{name} is not in the checkpoint: save_checkpoint was not given it")
         if piece is None and name in checkpoint:
             raise CheckpointError(f"{name} is in the checkpoint: pass what it belongs to, or delete it")
-    try:
-        _check_optimizer(checkpoint["optimizer_state_dict"], optimizer)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise CheckpointError(f"optimizer_state_dict is malformed ({type(error).__name__})") from None
     for name in checkpoint.keys() & {"generator_state", "torch_random_state", "python_random_state"}:
         scratch = random.Random().setstate if name == "python_random_state" else torch.Generator().set_state
         try:
@@ -326,8 +322,16 @@ def resume(checkpoint, optimizer, scheduler=None, generator=None):
             raise CheckpointError(f"{name} is no state of such a generator") from None
     if scheduler is not None and checkpoint["scheduler_state_dict"].keys() != scheduler.state_dict().keys():
         raise CheckpointError(f"scheduler_state_dict is not of a {type(scheduler).__name__}")
-    # Copies: load_state_dict keeps what it is given, and training would change the checkpoint.
-    optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer_state_dict"]))
+    before = optimizer.state, optimizer.param_groups
+    try:
+        _check_optimizer(checkpoint["optimizer_state_dict"], optimizer)
+        # A copy: load_state_dict keeps what it is given, and training would change the checkpoint.
+        optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer_state_dict"]))
+    except CheckpointError:
+        raise
+    except Exception as error:
+        optimizer.state, optimizer.param_groups = before
+        raise CheckpointError(f"optimizer_state_dict is malformed ({type(error).__name__})") from None
     if scheduler is not None:
         scheduler.load_state_dict(copy.deepcopy(checkpoint["scheduler_state_dict"]))
     if generator is not None:

@@ -50,20 +50,27 @@ def exercises(notebook):
 
 
 def solve(notebook):
-    """Put each solution, taken out of its <details>, into its stub."""
-    for _, stub, _, solution in exercises(notebook):
-        (stub.source,) = re.findall(r"```python\n(.*?)```", solution.source, re.DOTALL)
+    """Behind each stub and its check, as a reader would: the solution out of its <details>, and the check once more."""
+    for _, stub, check, solution in exercises(notebook):
+        (source,) = re.findall(r"```python\n(.*?)```", solution.source, re.DOTALL)
+        solved = nbformat.v4.new_code_cell(source, metadata={"tags": ["solved"]})
+        again = nbformat.v4.new_code_cell(check.source, metadata={"tags": ["again"]})
+        after = notebook.cells.index(check) + 1
+        notebook.cells[after:after] = [solved, again]
+        stub.metadata["tags"], check.metadata["tags"] = ["tried"], ["tried"]
     return notebook
 
 
-def marks(notebook):
-    """{exercise: True if its check printed the mark, False if it printed "not yet"}"""
+def marks(notebook, tag="check"):
+    """{exercise: True if its check printed the mark, False if it printed "not yet"}; tag="again": after `solve`."""
     result = {}
-    for name, _, check, _ in exercises(notebook):
-        text = printed(check)
-        done, open_ = text.startswith(f"✅ Exercise {name}"), text.startswith(f"⬜ Exercise {name}: not yet")
-        assert done != open_, f"exercise {name} printed {text!r}"
-        result[name] = done
+    for cell in notebook.cells:
+        if tag in tags(cell):
+            (name,) = re.findall(r'helper\.exercise\("([\d.]+)"\)', cell.source)
+            text = printed(cell)
+            done, open_ = text.startswith(f"✅ Exercise {name}"), text.startswith(f"⬜ Exercise {name}: not yet")
+            assert done != open_, f"exercise {name} printed {text!r}"
+            result[name] = done
     return result
 
 

@@ -819,6 +819,7 @@ MALFORMED = {
     "state is no dict": lambda state: state.update(state=[1, 2]),
     "state of a parameter is no dict": lambda state: state["state"].update({0: 5}),
     "state of a parameter too many": lambda state: state["state"].update({99: {"step": torch.tensor(1.0)}}),
+    "no step": lambda state: state["state"][0].pop("step"),
     "state under a name": lambda state: state["state"].update({"weight": state["state"].pop(0)}),
 }
 
