@@ -281,6 +281,32 @@ def plot_ladder(losses, rungs):
     return axes
 
 
+def plot_widths(networks):
+    """Draw two networks of as many layers, to see which tensors of the one fit the other: green fits, red does not.
+
+    networks is {title: widths, from the input to the output}, a panel each. A bar is a layer, in the colour of its
+    bias; the area on its left is its weight. The input, which has neither, is grey.
+    """
+    one, other = networks.values()
+    same = [a == b for a, b in zip(one, other)]
+    names = ["input", *(f"hidden_layers.{i}" for i in range(len(one) - 2)), "output"]
+    _, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True)
+    for ax, (title, widths) in zip(axes, networks.items()):
+        half = [width / 2 for width in widths]
+        colors = [GREY, *(GREEN if fits else RED for fits in same[1:])]
+        bars = ax.bar(range(len(widths)), widths, 0.14, [-h for h in half], color=colors)
+        ax.bar_label(bars, padding=3, fontsize=13)
+        for i in range(1, len(widths)):
+            ends, top = [i - 0.9, i - 0.1], half[i - 1 : i + 1]
+            fits = same[i - 1] and same[i]
+            ax.fill_between(ends, top, [-h for h in top], color=GREEN if fits else RED, alpha=0.35)
+        ax.set_xticks(range(len(widths)), names, fontsize=10)
+        last = len(widths) - 1
+        ax.annotate("output.bias", (last, -5), (last - 0.3, -180), color=colors[-1], arrowprops={"arrowstyle": "->"})
+        ax.set(title=title, xlabel="layer", ylabel="width of the layer", yticks=[])
+    return axes
+
+
 def plot_decisions(decisions, otherwise):
     """Draw a chain of (question, answer) pairs: "yes" leads right to the answer, "no" down, at last to `otherwise`."""
     _, ax = plt.subplots(figsize=(10, 1.1 * (len(decisions) + 1)))

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb, to_rgba
 from torch import nn
 
 import helper
@@ -220,6 +220,18 @@ def test_plot_ladder_draws_each_resumed_run_over_the_second_half_of_the_whole_on
     assert {ax.get_xlabel() for ax in axes[1]} == {"step"} and axes[0, 0].get_ylabel() == "loss of the batch"
 
 
+def test_plot_widths_colours_what_fits_green_and_what_does_not_red():
+    networks = {"one": [8, 4, 2, 2], "other": [8, 4, 3, 2]}
+    green, red, grey = (to_rgb(color) for color in (helper.GREEN, helper.RED, helper.GREY))
+    axes = helper.plot_widths(networks)
+    assert [ax.get_title() for ax in axes] == list(networks)
+    for ax, widths in zip(axes, networks.values()):
+        assert [bar.get_height() for bar in ax.patches[:4]] == widths
+        assert [bar.get_facecolor()[:3] for bar in ax.patches[:4]] == [grey, green, red, green]
+        assert [tuple(area.get_facecolor()[0][:3]) for area in ax.collections] == [green, red, red]
+        assert [text.get_text() for text in ax.get_xticklabels()][1:3] == ["hidden_layers.0", "hidden_layers.1"]
+
+
 @pytest.mark.parametrize(
     ("other", "same"),
     [
@@ -290,13 +302,14 @@ def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
     helper.plot_fits(x, y, {"fit": y})
     helper.plot_history([(40, 1.7, 1.0, 0.66)] * 2)
     helper.plot_ladder([2.0, 1.0], {key: [1.0] for key in "abcd"})
+    helper.plot_widths({"one": [8, 4, 2], "other": [8, 3, 2]})
     helper.plot_zip(saved)
     helper.plot_decisions([("Question?", "answer")] * 3, otherwise="another")
     for number in plt.get_fignums():
         path = tmp_path / f"{number}.png"
         plt.figure(number).savefig(path, dpi=40)
         assert plt.imread(path).std() > 0.01  # Not an empty sheet.
-    assert len(plt.get_fignums()) == 7
+    assert len(plt.get_fignums()) == 8
 
 
 def test_the_defaults_are_readable_and_the_colours_differ():
