@@ -1,8 +1,9 @@
 """A fully connected classifier, the two functions that train and measure it, and its checkpoints.
 
-`Network` is the model of the whole series; `validation` measures it, `train` fits it. `save_checkpoint`,
-`load_checkpoint`, `read_checkpoint` and `resume` keep it and its training run in a file. `diff_state_dict` shows why a
-state_dict does not fit. Everything here is plain PyTorch: no registry, no configuration, no trainer class.
+`Network` is the model of the whole series; `validation` measures it, `train` fits it. `WordAVGModel` is a small model
+for sentences. `save_checkpoint`, `load_checkpoint`, `read_checkpoint` and `resume` keep a `Network` and its training
+run in a file. `diff_state_dict` shows why a state_dict does not fit. Everything here is plain PyTorch: no registry, no
+configuration, no trainer class.
 """
 
 import contextlib
@@ -70,6 +71,29 @@ class Network(nn.Module):
         for layer in self.hidden_layers:
             x = self.dropout(F.relu(layer(x)))
         return F.log_softmax(self.output(x), dim=1)
+
+
+class WordAVGModel(nn.Module):
+    """Judge a sentence by the average of its words: an embedding, the average over the words, a linear layer.
+
+    Args:
+        vocab_size, embedding_size, output_size (int): words known, numbers a word's vector has, numbers answered.
+        pad_idx (int): the word that fills up short sentences; it does not count in the average.
+
+    Shape:
+        text: (batch, words), int64, at least one word a row that is not pad_idx. Output: (batch, output_size), float32.
+    """
+
+    def __init__(self, vocab_size, embedding_size, output_size, pad_idx):
+        super().__init__()
+        self.pad_idx = pad_idx
+        self.embed = nn.Embedding(vocab_size, embedding_size, padding_idx=pad_idx)
+        self.linear = nn.Linear(embedding_size, output_size)
+
+    def forward(self, text):
+        """The answer for each sentence of text."""
+        counts = (text != self.pad_idx).sum(dim=1, keepdim=True)
+        return self.linear(self.embed(text).sum(dim=1) / counts)
 
 
 def _check_size(name, size):

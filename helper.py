@@ -307,6 +307,64 @@ def plot_widths(networks):
     return axes
 
 
+def plot_parameters(model):
+    """Draw how many parameters each layer of a model (nn.Module) has, from the first to the last, a colour a kind."""
+    sizes = [(type(m).__name__, sum(p.numel() for p in m.parameters(recurse=False))) for m in model.modules()]
+    sizes = [(kind, size) for kind, size in sizes if size]
+    _, ax = plt.subplots(figsize=(11, 3.4))
+    for kind in dict(sizes):
+        bars = {i: size for i, (other, size) in enumerate(sizes) if other == kind}
+        ax.bar(list(bars), list(bars.values()), label=f"{kind}: {sum(bars.values()):,}")
+    ax.set(title="Parameters of each layer", xlabel="layer, from input to output", ylabel="parameters")
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def plot_units(networks, limit=0.25):
+    """Draw the weights of a Network's first eight hidden units as images of 28 x 28, blue above zero, red below.
+
+    networks is {title: Network(784, ...)}, a row each; weights beyond plus or minus limit have the full colour.
+    """
+    figure, axes = plt.subplots(len(networks), 8, figsize=(12, 0.6 + 1.6 * len(networks)), squeeze=False)
+    for row, (title, network) in zip(axes, networks.items()):
+        for ax, weights in zip(row, network.hidden_layers[0].weight.detach()):
+            image = ax.imshow(weights.view(28, 28), cmap="RdBu", vmin=-limit, vmax=limit)
+            ax.set(xticks=[], yticks=[])
+        row[0].set_ylabel(title)
+    figure.colorbar(image, ax=axes, label="weight")
+    figure.suptitle("The weights of eight hidden units, as images", fontsize=14)
+    return axes
+
+
+def plot_agreement(answers, others):
+    """Draw each of others, {title: answers after loading}, against the answers before: a diagonal if they agree."""
+    _, axes = plt.subplots(1, len(others), figsize=(5.5 * len(others), 3.8), sharex=True, sharey=True, squeeze=False)
+    for ax, (title, found) in zip(axes[0], others.items()):
+        ax.scatter(answers, found, s=3, color=GREEN if torch.equal(found, answers) else RED)
+        ax.axline((0, 0), slope=1, color=GREY, linestyle=":")
+        ax.set(title=title, xlabel="answer of the saved network")
+    axes[0, 0].set_ylabel("answer after loading")
+    return axes[0]
+
+
+def plot_grid(table, words, title, xlabel, ylabel):
+    """Draw a table of yes and no, {row: {column: bool}}: words is (in red for True, in green for False)."""
+    columns = list(next(iter(table.values())))
+    _, ax = plt.subplots(figsize=(2.5 + 1.5 * len(columns), 1.2 + 0.6 * len(table)))
+    for y, row in enumerate(table.values()):
+        for x, value in enumerate(row.values()):
+            ax.add_patch(plt.Rectangle((x + 0.02, y + 0.04), 0.96, 0.92, color=RED if value else GREEN))
+            word = words[0] if value else words[1]
+            ax.text(x + 0.5, y + 0.5, word, ha="center", va="center", color="white", fontsize=12)
+    ax.set_xticks([x + 0.5 for x in range(len(columns))], columns)
+    ax.set_yticks([y + 0.5 for y in range(len(table))], list(table))
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel, xlim=(0, len(columns)), ylim=(len(table), 0))
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
+
+
 def plot_decisions(decisions, otherwise):
     """Draw a chain of (question, answer) pairs: "yes" leads right to the answer, "no" down, at last to `otherwise`."""
     _, ax = plt.subplots(figsize=(10, 1.1 * (len(decisions) + 1)))
@@ -329,7 +387,17 @@ def plot_decisions(decisions, otherwise):
     return ax
 
 
-# ---------------------------------------------------------------- comparing, exercises
+# ---------------------------------------------------------------- errors, comparing, exercises
+
+
+def error_of(action):
+    """Call action() and return the error that it raises, as `Type: message`; AssertionError if it raises none."""
+    try:
+        action()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    else:
+        raise AssertionError("no error was raised")
 
 
 def same_weights(model, other):
@@ -339,6 +407,12 @@ def same_weights(model, other):
     return ours.keys() == theirs.keys() and all(
         ours[key].dtype == theirs[key].dtype and torch.equal(ours[key], theirs[key]) for key in ours
     )
+
+
+def moved(before, after):
+    """The keys (list of str) under which two models (nn.Module) of the same keys and shapes hold different numbers."""
+    ours, theirs = before.state_dict(), after.state_dict()
+    return [key for key in ours if not torch.equal(ours[key], theirs[key])]
 
 
 @contextmanager
