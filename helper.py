@@ -308,14 +308,14 @@ def plot_widths(networks):
 
 
 def plot_parameters(model):
-    """Draw how many parameters each layer of a model (nn.Module) has, from the first to the last, a colour a kind."""
+    """Draw how many parameters each layer of a model (nn.Module) has, in the order of `modules()`, a colour a kind."""
     sizes = [(type(m).__name__, sum(p.numel() for p in m.parameters(recurse=False))) for m in model.modules()]
     sizes = [(kind, size) for kind, size in sizes if size]
     _, ax = plt.subplots(figsize=(11, 3.4))
     for kind in dict(sizes):
         bars = {i: size for i, (other, size) in enumerate(sizes) if other == kind}
         ax.bar(list(bars), list(bars.values()), label=f"{kind}: {sum(bars.values()):,}")
-    ax.set(title="Parameters of each layer", xlabel="layer, from input to output", ylabel="parameters")
+    ax.set(title="Parameters of each layer", xlabel="layer, in the order of modules()", ylabel="parameters")
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.legend(loc="upper left")
     return ax
@@ -324,7 +324,7 @@ def plot_parameters(model):
 def plot_units(networks, limit=0.25):
     """Draw the weights of a Network's first eight hidden units as images of 28 x 28, blue above zero, red below.
 
-    networks is {title: Network(784, ...)}, a row each; weights beyond plus or minus limit have the full colour.
+    networks is {title: Network(784, ...) of eight units or more}, a row each; weights beyond plus or minus limit have the full colour.
     """
     figure, axes = plt.subplots(len(networks), 8, figsize=(12, 0.6 + 1.6 * len(networks)), squeeze=False)
     for row, (title, network) in zip(axes, networks.items()):
@@ -349,13 +349,13 @@ def plot_agreement(answers, others):
 
 
 def plot_grid(table, words, title, xlabel, ylabel):
-    """Draw a table of yes and no, {row: {column: bool}}: words is (in red for True, in green for False)."""
+    """Draw a table {row: {column: bool}}: a red field with words[0] for True, a green one with words[1] for False."""
     columns = list(next(iter(table.values())))
     _, ax = plt.subplots(figsize=(2.5 + 1.5 * len(columns), 1.2 + 0.6 * len(table)))
     for y, row in enumerate(table.values()):
-        for x, value in enumerate(row.values()):
-            ax.add_patch(plt.Rectangle((x + 0.02, y + 0.04), 0.96, 0.92, color=RED if value else GREEN))
-            word = words[0] if value else words[1]
+        for x, column in enumerate(columns):
+            color, word = (RED, words[0]) if row[column] else (GREEN, words[1])
+            ax.add_patch(plt.Rectangle((x + 0.02, y + 0.04), 0.96, 0.92, color=color))
             ax.text(x + 0.5, y + 0.5, word, ha="center", va="center", color="white", fontsize=12)
     ax.set_xticks([x + 0.5 for x in range(len(columns))], columns)
     ax.set_yticks([y + 0.5 for y in range(len(table))], list(table))
@@ -410,7 +410,10 @@ def same_weights(model, other):
 
 
 def moved(before, after):
-    """The keys (list of str) under which two models (nn.Module) of the same keys and shapes hold different numbers."""
+    """The keys (list of str) under which two models (nn.Module) of the same keys and shapes hold different numbers.
+
+    A NaN is different from everything, itself included. Numbers that are equal in two dtypes count as the same.
+    """
     ours, theirs = before.state_dict(), after.state_dict()
     return [key for key in ours if not torch.equal(ours[key], theirs[key])]
 
