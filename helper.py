@@ -324,12 +324,13 @@ def plot_parameters(model):
 def plot_units(networks, limit=0.25):
     """Draw the weights of a Network's first eight hidden units as images of 28 x 28, blue above zero, red below.
 
-    networks is {title: Network(784, ...) of eight units or more}, a row each; weights beyond plus or minus limit have the full colour.
+    networks is {title: Network(784, ...) of eight units or more}, a row each; weights beyond plus or minus limit have
+    the full colour.
     """
     figure, axes = plt.subplots(len(networks), 8, figsize=(12, 0.6 + 1.6 * len(networks)), squeeze=False)
     for row, (title, network) in zip(axes, networks.items()):
         for ax, weights in zip(row, network.hidden_layers[0].weight.detach()):
-            image = ax.imshow(weights.view(28, 28), cmap="RdBu", vmin=-limit, vmax=limit)
+            image = ax.imshow(weights.view(28, 28).numpy(), cmap="RdBu", vmin=-limit, vmax=limit)
             ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(title)
     figure.colorbar(image, ax=axes, label="weight")

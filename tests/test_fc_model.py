@@ -192,6 +192,33 @@ def test_in_eval_mode_the_output_depends_on_weights_and_input_alone():
     assert torch.equal(copy(images), expected)
 
 
+# ---------------------------------------------------------------- WordAVGModel
+
+
+def test_wordavg_answers_with_the_linear_layer_of_the_average_word():
+    model = fc_model.WordAVGModel(vocab_size=20, embedding_size=3, output_size=2, pad_idx=5)
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == {
+        "embed.weight": (20, 3),
+        "linear.weight": (2, 3),
+        "linear.bias": (2,),
+    }
+    text = torch.tensor([[1, 2, 3], [4, 4, 7]])
+    answer = model(text)
+    assert answer.shape == (2, 2) and answer.dtype == torch.float32
+    assert torch.allclose(answer, model.linear(model.embed(text).mean(dim=1)))
+
+
+@pytest.mark.parametrize("pad_idx", [0, 5, 19])
+def test_wordavg_does_not_count_the_padding(pad_idx):
+    torch.manual_seed(0)
+    model = fc_model.WordAVGModel(vocab_size=20, embedding_size=3, output_size=1, pad_idx=pad_idx)
+    sentence = torch.tensor([[1, 2, 3]])
+    padded = torch.cat([sentence, torch.full((1, 4), pad_idx)], dim=1)
+    filled = torch.cat([sentence, torch.full((1, 4), 7)], dim=1)
+    assert torch.allclose(model(padded), model(sentence))
+    assert not torch.allclose(model(filled), model(sentence))
+
+
 # ---------------------------------------------------------------- validation
 
 

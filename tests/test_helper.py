@@ -1,5 +1,6 @@
 """The points of the regression lessons, the pictures, and the marks of the exercises."""
 
+import copy
 import doctest
 import zipfile
 from itertools import pairwise
@@ -12,6 +13,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from torch import nn
 
 import helper
+from fc_model import Network
 
 
 def texts(ax):
@@ -232,6 +234,77 @@ def test_plot_widths_colours_what_fits_green_and_what_does_not_red():
         assert [text.get_text() for text in ax.get_xticklabels()][1:3] == ["hidden_layers.0", "hidden_layers.1"]
 
 
+def test_plot_parameters_draws_a_bar_a_layer_and_a_colour_a_kind():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Sequential(nn.Linear(4, 2, bias=False)))
+    ax = helper.plot_parameters(model)
+    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in ax.patches}
+    assert heights == {0: 16, 1: 8, 2: 8}  # the ReLU has none
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Linear: 24", "BatchNorm1d: 8"]
+    colours = {bar.get_facecolor() for bar in ax.patches}
+    assert len(colours) == 2 and ax.get_title() and ax.get_xlabel() and ax.get_ylabel() == "parameters"
+
+
+def test_plot_units_draws_the_weights_of_the_first_eight_units_as_images():
+    networks = {name: Network(784, 10, [9, 4]) for name in ("before", "after")}
+    axes = helper.plot_units(networks, limit=0.1)
+    assert axes.shape == (2, 8) and [row[0].get_ylabel() for row in axes] == ["before", "after"]
+    for row, network in zip(axes, networks.values()):
+        for ax, weights in zip(row, network.hidden_layers[0].weight.detach()):
+            (image,) = ax.images
+            assert np.array_equal(image.get_array(), weights.view(28, 28).numpy())
+            assert image.get_clim() == (-0.1, 0.1)
+
+
+def test_plot_agreement_is_green_only_where_all_answers_are_equal():
+    answers = torch.rand(3, 5)
+    close = answers.clone()
+    close[0, 0] += 1e-6
+    axes = helper.plot_agreement(answers, {"same": answers.clone(), "almost": close})
+    assert [ax.get_title() for ax in axes] == ["same", "almost"]
+    for ax, color in zip(axes, (helper.GREEN, helper.RED)):
+        (dots,) = ax.collections
+        assert tuple(dots.get_facecolor()[0][:3]) == to_rgb(color) and len(dots.get_offsets()) == 15
+
+
+def test_plot_grid_draws_each_field_in_its_row_and_column():
+    table = {"one": {"a": True, "b": False}, "two": {"b": True, "a": False}}
+    ax = helper.plot_grid(table, ("yes", "no"), "title", "column", "row")
+    fields = {(int(p.get_x()), int(p.get_y())): p.get_facecolor()[:3] for p in ax.patches}
+    red, green = to_rgb(helper.RED), to_rgb(helper.GREEN)
+    assert fields == {(0, 0): red, (1, 0): green, (0, 1): green, (1, 1): red}
+    assert texts(ax) == ["yes", "no", "no", "yes"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "two"]
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("title", "column", "row")
+    assert ax.get_ylim() == (2, 0)  # the first row on top
+
+
+def test_error_of_returns_type_and_text_and_demands_an_error():
+    assert helper.error_of(lambda: {}["key"]) == "KeyError: 'key'"
+    assert helper.error_of(lambda: torch.zeros(2).view(3)).startswith("RuntimeError: shape '[3]' is invalid")
+    with pytest.raises(AssertionError, match="no error was raised"):
+        helper.error_of(lambda: None)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_error_of_does_not_keep_the_kernel_from_stopping(error):
+    def stop():
+        raise error
+
+    with pytest.raises(error):
+        helper.error_of(stop)
+
+
+def test_moved_lists_the_keys_of_other_numbers_parameters_and_buffers():
+    model = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
+    other = copy.deepcopy(model)
+    assert helper.moved(model, other) == []
+    other(torch.ones(3, 2))
+    other[0].bias.data[0] += 1e-6
+    buffers = [f"1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")]
+    assert helper.moved(model, other) == helper.moved(other, model) == ["0.bias", *buffers]
+
+
 @pytest.mark.parametrize(
     ("other", "same"),
     [
@@ -303,13 +376,17 @@ def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
     helper.plot_history([(40, 1.7, 1.0, 0.66)] * 2)
     helper.plot_ladder([2.0, 1.0], {key: [1.0] for key in "abcd"})
     helper.plot_widths({"one": [8, 4, 2], "other": [8, 3, 2]})
+    helper.plot_parameters(nn.Linear(2, 1))
+    helper.plot_units({"one": Network(784, 10, [8])})
+    helper.plot_agreement(torch.rand(9), {"other": torch.rand(9)})
+    helper.plot_grid({"one": {"a": True}}, ("yes", "no"), "title", "column", "row")
     helper.plot_zip(saved)
     helper.plot_decisions([("Question?", "answer")] * 3, otherwise="another")
     for number in plt.get_fignums():
         path = tmp_path / f"{number}.png"
         plt.figure(number).savefig(path, dpi=40)
         assert plt.imread(path).std() > 0.01  # Not an empty sheet.
-    assert len(plt.get_fignums()) == 8
+    assert len(plt.get_fignums()) == 12
 
 
 def test_the_defaults_are_readable_and_the_colours_differ():
