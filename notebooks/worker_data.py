@@ -36,5 +36,5 @@ class Noisy(Dataset):
 
 
 def reseed(worker_id):
-    """A worker_init_fn: PyTorch gives each worker and epoch another torch.initial_seed()."""
+    """A worker_init_fn: PyTorch gives each worker another torch.initial_seed(), each time workers start."""
     get_worker_info().dataset.random.seed(torch.initial_seed())
