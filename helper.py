@@ -308,14 +308,14 @@ def plot_widths(networks):
 
 
 def plot_parameters(model):
-    """Draw how many parameters each layer of a model (nn.Module) has, in the order of `modules()`, a colour a kind."""
+    """Draw how many numbers the parameters of each layer of a model (nn.Module) hold, a colour a kind of layer."""
     sizes = [(type(m).__name__, sum(p.numel() for p in m.parameters(recurse=False))) for m in model.modules()]
     sizes = [(kind, size) for kind, size in sizes if size]
     _, ax = plt.subplots(figsize=(11, 3.4))
     for kind in dict(sizes):
         bars = {i: size for i, (other, size) in enumerate(sizes) if other == kind}
         ax.bar(list(bars), list(bars.values()), label=f"{kind}: {sum(bars.values()):,}")
-    ax.set(title="Parameters of each layer", xlabel="layer, in the order of modules()", ylabel="parameters")
+    ax.set(title="Size of each layer", xlabel="layer, in the order of modules()", ylabel="numbers in its parameters")
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.legend(loc="upper left")
     return ax

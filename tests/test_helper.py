@@ -241,7 +241,7 @@ def test_plot_parameters_draws_a_bar_a_layer_and_a_colour_a_kind():
     assert heights == {0: 16, 1: 8, 2: 8}  # the ReLU has none
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Linear: 24", "BatchNorm1d: 8"]
     colours = {bar.get_facecolor() for bar in ax.patches}
-    assert len(colours) == 2 and ax.get_title() and ax.get_xlabel() and ax.get_ylabel() == "parameters"
+    assert len(colours) == 2 and ax.get_title() and ax.get_xlabel() and ax.get_ylabel().startswith("numbers")
 
 
 def test_plot_units_draws_the_weights_of_the_first_eight_units_as_images():
