@@ -95,6 +95,16 @@ def run_papermill(notebook, name, **parameters):
     source, target, empty = folder / "in.ipynb", folder / "out.ipynb", folder / "empty"
     empty.mkdir(parents=True, exist_ok=True)
     write(notebook, source)
-    papermill.execute_notebook(source, target, parameters, kernel_name="python3", cwd=empty, progress_bar=False)
+    papermill.execute_notebook(
+        source,
+        target,
+        parameters,
+        kernel_name="python3",
+        cwd=empty,
+        progress_bar=False,
+        # The file is written once, at the end: writing it after each cell takes seconds.
+        request_save_on_cell_execute=False,
+        autosave_cell_every=0,
+    )
     assert not list(empty.iterdir()), f"the notebook left files in its working directory: {list(empty.iterdir())}"
     return read(target)
