@@ -321,16 +321,16 @@ def plot_parameters(model):
     return ax
 
 
-def plot_units(networks, limit=0.25):
+def plot_units(networks):
     """Draw the weights of a Network's first eight hidden units as images of 28 x 28, blue above zero, red below.
 
-    networks is {title: Network(784, ...) of eight units or more}, a row each; weights beyond plus or minus limit have
+    networks is {title: Network(784, ...) of eight units or more}, a row each. Weights beyond plus or minus 0.25 have
     the full colour.
     """
     figure, axes = plt.subplots(len(networks), 8, figsize=(12, 0.6 + 1.6 * len(networks)), squeeze=False)
     for row, (title, network) in zip(axes, networks.items()):
         for ax, weights in zip(row, network.hidden_layers[0].weight.detach()):
-            image = ax.imshow(weights.view(28, 28).numpy(), cmap="RdBu", vmin=-limit, vmax=limit)
+            image = ax.imshow(weights.view(28, 28).numpy(), cmap="RdBu", vmin=-0.25, vmax=0.25)
             ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(title)
     figure.colorbar(image, ax=axes, label="weight")

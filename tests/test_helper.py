@@ -246,13 +246,13 @@ def test_plot_parameters_draws_a_bar_a_layer_and_a_colour_a_kind():
 
 def test_plot_units_draws_the_weights_of_the_first_eight_units_as_images():
     networks = {name: Network(784, 10, [9, 4]) for name in ("before", "after")}
-    axes = helper.plot_units(networks, limit=0.1)
+    axes = helper.plot_units(networks)
     assert axes.shape == (2, 8) and [row[0].get_ylabel() for row in axes] == ["before", "after"]
     for row, network in zip(axes, networks.values()):
         for ax, weights in zip(row, network.hidden_layers[0].weight.detach()):
             (image,) = ax.images
             assert np.array_equal(image.get_array(), weights.view(28, 28).numpy())
-            assert image.get_clim() == (-0.1, 0.1)
+            assert image.get_clim() == (-0.25, 0.25)
 
 
 def test_plot_agreement_is_green_only_where_all_answers_are_equal():
