@@ -11,6 +11,7 @@ import copy
 import os
 import pickle
 import random
+import sys
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from reprlib import repr as short  # a value in a few characters, however large 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from tqdm import tqdm
 
 
 class Network(nn.Module):
@@ -146,11 +148,12 @@ def train(model, trainloader, testloader, criterion, optimizer, epochs=5, print_
 
     The line is `Epoch: 1/2..  Training Loss: 1.703..  Test Loss: 0.997..  Test Accuracy: 0.659`. Its training
     loss is the mean over the last `print_every` batches. Steps are counted across epochs: 2 epochs of 938 batches
-    print 46 lines. Runs on the device that the model is on, and leaves the model in training mode.
+    print 46 lines. Below the lines a bar of all steps fills up. Runs on the device that the model is on, and leaves
+    the model in training mode.
 
     Args:
         model, testloader, criterion: as in `validation`.
-        trainloader: yields (images, labels) like testloader; one pass over it is an epoch.
+        trainloader: yields (images, labels) like testloader, and has a length; one pass over it is an epoch.
         optimizer (torch.optim.Optimizer): holds this model's parameters.
         epochs (int): passes over trainloader.
         print_every (int): steps between two lines.
@@ -164,27 +167,31 @@ def train(model, trainloader, testloader, criterion, optimizer, epochs=5, print_
     _check_size("print_every", print_every)
     device = next(model.parameters()).device
     history, step, running_loss = [], 0, 0.0
-    for epoch in range(epochs):
-        model.train()
-        for images, labels in trainloader:
-            images, labels = images.to(device).flatten(1), labels.to(device)
-            optimizer.zero_grad()
-            loss = criterion(model(images), labels)
-            loss.backward()
-            optimizer.step()
+    # On stdout and without times: the line that stays in a notebook is then the same after each run.
+    bar = "Steps: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}"
+    with tqdm(total=epochs * len(trainloader), file=sys.stdout, bar_format=bar, ncols=80) as progress:
+        for epoch in range(epochs):
+            model.train()
+            for images, labels in trainloader:
+                images, labels = images.to(device).flatten(1), labels.to(device)
+                optimizer.zero_grad()
+                loss = criterion(model(images), labels)
+                loss.backward()
+                optimizer.step()
 
-            step += 1
-            running_loss += loss.item()
-            if step % print_every == 0:
-                test_loss, accuracy = validation(model, testloader, criterion)
-                history.append((step, running_loss / print_every, test_loss, accuracy))
-                print(
-                    f"Epoch: {epoch + 1}/{epochs}.. ",
-                    f"Training Loss: {history[-1][1]:.3f}.. ",
-                    f"Test Loss: {test_loss:.3f}.. ",
-                    f"Test Accuracy: {accuracy:.3f}",
-                )
-                running_loss = 0.0
+                step += 1
+                running_loss += loss.item()
+                if step % print_every == 0:
+                    test_loss, accuracy = validation(model, testloader, criterion)
+                    history.append((step, running_loss / print_every, test_loss, accuracy))
+                    progress.write(
+                        f"Epoch: {epoch + 1}/{epochs}..  "
+                        f"Training Loss: {history[-1][1]:.3f}..  "
+                        f"Test Loss: {test_loss:.3f}..  "
+                        f"Test Accuracy: {accuracy:.3f}"
+                    )
+                    running_loss = 0.0
+                progress.update()
     return history
 
 

@@ -40,6 +40,12 @@ def fit(model, trainloader, testloader, lr=0.001, **arguments):
     return fc_model.train(model, trainloader, testloader, nn.NLLLoss(), optimizer, **arguments)
 
 
+def on_screen(capsys):
+    """The lines that a reader sees: where a line was drawn several times, its last state."""
+    lines = capsys.readouterr().out.removesuffix("\n").split("\n")
+    return [line.split("\r")[-1] for line in lines]
+
+
 def equal_weights(model, other):
     ours, theirs = model.state_dict(), other.state_dict()
     return list(ours) == list(theirs) and all(torch.equal(ours[key], theirs[key]) for key in ours)
@@ -343,8 +349,9 @@ def test_two_epochs_of_938_batches_print_46_lines(capsys):
     assert LINE.fullmatch("Epoch: 1/2..  Training Loss: 1.703..  Test Loss: 0.997..  Test Accuracy: 0.659")
     model = make_model(6, 8)
     history = fit(model, make_batches([2] * 938, features=6), make_batches([4], features=6, seed=1), epochs=2)
-    lines = capsys.readouterr().out.splitlines()
+    *lines, bar = on_screen(capsys)
     assert len(lines) == len(history) == 46
+    assert re.fullmatch(r"Steps: 100% \|█+\| 1876/1876", bar)
     assert [LINE.fullmatch(line)[1] for line in lines] == ["1"] * 23 + ["2"] * 23
     assert [step for step, *_ in history] == list(range(40, 1841, 40))
 
@@ -352,10 +359,25 @@ def test_two_epochs_of_938_batches_print_46_lines(capsys):
 def test_the_lines_print_the_numbers_of_the_history(capsys):
     history = fit(make_model(6, 8), make_batches([4] * 5, 6), make_batches([16], 6, 1), epochs=2, print_every=3)
     assert [step for step, *_ in history] == [3, 6, 9]
-    assert capsys.readouterr().out == "".join(
-        f"Epoch: {epoch}/2..  Training Loss: {training:.3f}..  Test Loss: {test:.3f}..  Test Accuracy: {accuracy:.3f}\n"
+    assert on_screen(capsys)[:-1] == [
+        f"Epoch: {epoch}/2..  Training Loss: {training:.3f}..  Test Loss: {test:.3f}..  Test Accuracy: {accuracy:.3f}"
         for epoch, (_, training, test, accuracy) in zip([1, 2, 2], history)
-    )
+    ]
+
+
+def test_the_bar_shows_no_times_and_stays_behind_also_after_an_error(capsys):
+    def batches():
+        yield from make_batches([4] * 3, 6)
+        raise OSError("the disk is gone")
+
+    class Broken:
+        __len__, __iter__ = (lambda self: 5), (lambda self: batches())
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        fit(make_model(6, 8), Broken(), make_batches([8], 6), epochs=2)
+    raw = capsys.readouterr().out
+    assert not re.search(r"\d:\d\d|it/s|s/it", raw) and raw.endswith("\n")
+    assert re.fullmatch(r"Steps:  30% \|█+[^█|]? *\| 3/10", raw.splitlines()[-1])
 
 
 def test_train_does_what_a_loop_written_by_hand_does():
@@ -417,7 +439,7 @@ def test_training_lowers_the_loss_and_raises_the_accuracy():
 
 def test_fewer_steps_than_print_every_print_nothing(capsys):
     assert fit(make_model(6, 8), make_batches([4] * 3, 6), make_batches([8], 6), epochs=1) == []
-    assert capsys.readouterr().out == ""
+    assert on_screen(capsys) == [f"Steps: 100% |{'█' * 62}| 3/3"]
 
 
 def test_train_takes_five_epochs_and_a_line_every_40_steps_unless_told():
