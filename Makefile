@@ -7,13 +7,17 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help setup run lab test torture bench outputs clean
+.PHONY: help setup run lab test slides browser student cheatsheet torture bench outputs clean
 
 help:
 	$(info make setup    makes .venv with all packages; quick when nothing changed)
 	$(info make run      runs the whole series: results in build/notebooks, pages to read in build/html)
 	$(info make lab      opens the series in JupyterLab)
 	$(info make test     checks everything: style, modules, notebooks, exercises)
+	$(info make slides   makes a deck of each lesson to present: build/slides/index.html)
+	$(info make browser  opens lessons, decks and pages in a real JupyterLab and a headless Chromium, and checks them)
+	$(info make student  makes a copy of the series without solutions and outputs: build/student)
+	$(info make cheatsheet  prints docs/cheatsheet.md on one page: build/cheatsheet.pdf)
 	$(info make torture  damages, kills and fills checkpoints in every way: the whole fault matrix, with a table)
 	$(info make bench    measures training, loading and saving as ratios; let the machine do nothing else)
 	$(info make outputs  executes the notebooks in place and stores their outputs in one form)
@@ -36,6 +40,23 @@ test: setup
 	"$(VENV_PYTHON)" -m ruff check
 	"$(VENV_PYTHON)" -m ruff format --check
 	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal --durations=10
+
+slides: setup
+	@"$(VENV_PYTHON)" tools/slides.py
+
+browser: export OMP_NUM_THREADS = 1
+browser: slides build/html/index.html
+	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal --durations=10 tests/browser
+
+# The pages that the browser looks at are there already after make run.
+build/html/index.html:
+	@$(MAKE) run
+
+student: setup
+	@"$(VENV_PYTHON)" tools/student.py
+
+cheatsheet: setup
+	@"$(VENV_PYTHON)" tools/cheatsheet.py
 
 torture: export OMP_NUM_THREADS = 1
 torture: export TORTURE = full

@@ -28,6 +28,10 @@ def tags(cell):
     return set(cell.metadata.get("tags", []))
 
 
+def slide_type(cell):
+    return cell.metadata.get("slideshow", {}).get("slide_type")
+
+
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 

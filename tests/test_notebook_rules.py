@@ -7,7 +7,7 @@ import statistics
 
 import nbformat
 import pytest
-from notebook_tools import NOTEBOOKS, code_cells, exercises, marks, printed, read, tags
+from notebook_tools import NOTEBOOKS, code_cells, exercises, marks, printed, read, slide_type, tags
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -34,7 +34,9 @@ def complaints(path, notebook):
 
     code, number = code_cells(notebook), path.stem[:2]
     taught = [cell for cell in code if not tags(cell) & {"setup", "parameters"}]
-    markdown = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    notes = [cell for cell in notebook.cells if slide_type(cell) == "notes"]
+    # A speaker's notes are folded away, and no part of what a learner reads.
+    markdown = [cell.source for cell in notebook.cells if cell.cell_type == "markdown" and cell not in notes]
     text = "\n\n".join(markdown)
 
     demand(re.fullmatch(r"\d\d_[a-z0-9_]+\.ipynb", path.name), "the name is not NN_snake_case.ipynb")
@@ -100,7 +102,24 @@ def complaints(path, notebook):
         demand(len(re.findall(r"```python", solution.source)) == 1, f"solution {name} is not one block of Python")
         demand("not yet" in printed(check), f"exercise {name} is stored solved")
 
+    # The deck: which cells are on it, and that a speaker is told what to ask at each slide.
+    kinds = [slide_type(cell) for cell in notebook.cells]
+    unknown = set(kinds) - {"slide", "subslide", "fragment", "skip", "notes", "-"}
+    demand(not unknown, f"slide types {unknown}")
+    demand(kinds[0] == "slide", "the title is not a slide")
+    hidden = {"setup", "parameters", "solution"}
+    shown = {tag for cell, kind in zip(notebook.cells, kinds) if kind != "skip" for tag in tags(cell) & hidden}
+    demand(not shown, f"on slides: {sorted(shown)}")
+    starts = [kind for kind in kinds if kind in ("slide", "subslide", "notes")]
+    demand(10 <= len(starts) - len(notes) <= 20, f"{len(starts) - len(notes)} slides")
+    told = all((kind == "notes") == bool(i % 2) for i, kind in enumerate(starts)) and len(starts) % 2 == 0
+    demand(told, "not one cell of notes for each slide")
+    for cell in notes:
+        demand(cell.metadata.get("jupyter", {}).get("source_hidden"), "notes are not folded away")
+        demand(len(cell.source.split()) <= 70, f"notes of {len(cell.source.split())} words")
+
     # Links and language.
+    text += "".join(cell.source for cell in notes)
     prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", prose):
         file, _, anchor = target.partition("#")
@@ -133,7 +152,7 @@ def test_there_are_notebooks_with_unique_numbers():
 
 
 def test_the_map_lists_each_notebook_with_its_title_and_times():
-    (table,) = [cell.source for cell in read(NOTEBOOKS[0]).cells if cell.source.startswith("## 3. The map")]
+    (table,) = [cell.source for cell in read(NOTEBOOKS[0]).cells if "| teach | exercises |" in cell.source]
     for path in NOTEBOOKS:
         notebook = read(path)
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
@@ -199,7 +218,8 @@ def no_recap(notebook):
 
 @spoils("what comes next")
 def nothing_next(notebook):
-    notebook.cells[-1].source = notebook.cells[-1].source.replace("**Next:**", "")
+    for cell in notebook.cells[-2:]:  # the last one may be notes
+        cell.source = cell.source.replace("**Next:**", "")
 
 
 @spoils("set-up cell is another")
@@ -308,6 +328,48 @@ def solution_that_will_not_render(notebook):
 def a_solved_exercise(notebook):
     (_, _, check, _), *_ = exercises(notebook)
     check.outputs = [nbformat.v4.new_output("stream", text="✅ Exercise 1.1")]
+
+
+@spoils("slide types")
+def a_slide_of_another_type(notebook):
+    notebook.cells[5].metadata["slideshow"] = {"slide_type": "slid"}
+
+
+@spoils("slide types")
+def a_cell_nobody_decided_on(notebook):
+    del notebook.cells[5].metadata["slideshow"]
+
+
+@spoils("on slides: ['setup']")
+def setup_on_a_slide(notebook):
+    code_cells(notebook)[0].metadata["slideshow"]["slide_type"] = "-"
+
+
+@spoils("on slides: ['solution']")
+def a_solution_on_a_slide(notebook):
+    exercises(notebook)[0][3].metadata["slideshow"]["slide_type"] = "fragment"
+
+
+@spoils("slides")
+def too_many_slides(notebook):
+    for cell in notebook.cells:
+        if slide_type(cell) == "-":
+            cell.metadata["slideshow"]["slide_type"] = "subslide"
+
+
+@spoils("notes for each slide")
+def a_slide_without_notes(notebook):
+    notebook.cells.remove(next(cell for cell in notebook.cells if slide_type(cell) == "notes"))
+
+
+@spoils("not folded away")
+def notes_in_sight(notebook):
+    del next(cell for cell in notebook.cells if slide_type(cell) == "notes").metadata["jupyter"]
+
+
+@spoils("notes of")
+def notes_to_read_aloud(notebook):
+    next(cell for cell in notebook.cells if slide_type(cell) == "notes").source += " and on" * 40
 
 
 @spoils("leads nowhere")

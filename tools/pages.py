@@ -37,9 +37,10 @@ def write_pages(root, results):
     config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"setup"}}})
     exporter = HTMLExporter(config=config, template_name="basic")
     site = Site(root, folder, {result.name for result in results})
-    lessons = [lesson(result) for result in results]
+    lessons = [lesson(result.name, result.notebook) for result in results]
     for i, (result, about) in enumerate(zip(results, lessons)):
         name_figures(result.notebook)
+        leave_out_notes(result.notebook)
         body = exporter.from_notebook_node(result.notebook)[0]
         before = lessons[i - 1] if i else None
         after = lessons[i + 1] if i + 1 < len(lessons) else None
@@ -50,22 +51,22 @@ def write_pages(root, results):
     return page
 
 
-def lesson(result):
+def lesson(name, notebook):
     """Return what the map says about a lesson: its name, number, title, promise, time and first figure."""
-    texts = [cell.source for cell in result.notebook.cells if cell.cell_type == "markdown"]
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     # Papermill puts a note above the title of a notebook that failed.
     first = next((text for text in texts if re.search(r"^# ", text, re.MULTILINE)), "")
     heading, _, rest = re.sub(r"\A.*?^# ", "", first, flags=re.DOTALL | re.MULTILINE).partition("\n")
     time = re.search(r"^\*\*Time:\*\*\s*(.*?)\\?$", rest, re.MULTILINE)
     paragraphs = [text for text in re.split(r"\n\s*\n", rest.strip()) if not text.startswith("**")]
     return {
-        "name": result.name,
-        "number": result.name.split("_")[0],
-        "title": heading.strip() or result.name,
-        "short": re.sub(r"^\d+\s*[·.:–-]?\s*", "", heading.strip()) or result.name,
+        "name": name,
+        "number": name.split("_")[0],
+        "title": heading.strip() or name,
+        "short": re.sub(r"^\d+\s*[·.:–-]?\s*", "", heading.strip()) or name,
         "promise": paragraphs[0] if paragraphs else "",
         "time": time.group(1).rstrip() if time else "",
-        "figure": first_figure(result.notebook),
+        "figure": first_figure(notebook),
     }
 
 
@@ -76,6 +77,12 @@ def first_figure(notebook):
             if "image/png" in output.get("data", {}):
                 return base64.b64decode(output.data["image/png"])
     return None
+
+
+def leave_out_notes(notebook):
+    """Take out the cells that hold a speaker's notes: they are for the decks."""
+    shown = [cell for cell in notebook.cells if cell.metadata.get("slideshow", {}).get("slide_type") != "notes"]
+    notebook.cells = shown
 
 
 def name_figures(notebook):

@@ -1,0 +1,730 @@
+"""Wrong answers to the exercises, each with the hint that its check prints: docs/instructors.md lists the hints.
+
+{exercise: [(hint, code), ...]}. A hint that ends with … is the beginning of what is printed.
+"""
+
+WRONG_ANSWERS = {
+    "0.1": [
+        (
+            "answer is no tensor: torch.tensor([...]) makes one, torch.arange(3) too",
+            "answer = [0, 1, 2]",
+        ),
+        (
+            "answer holds other numbers than 0, 1, 2",
+            "answer = torch.arange(1, 4)",
+        ),
+    ],
+    "0.2": [
+        (
+            "B: somebody else loads it",
+            'choice = {"A": "checkpoint", "B": "whole model", "C": "data", "D": "whole model", "E": "export"}',
+        ),
+        (
+            "E: it has to run without the class",
+            'choice = {"A": "checkpoint", "B": "state_dict", "C": "data", "D": "whole model", "E": "whole model"}',
+        ),
+    ],
+    "0.3": [
+        (
+            "the number of parameters is another one",
+            "parameters, buffers, keys = 8, 0, 8",
+        ),
+        (
+            "the number of buffers is another one",
+            "parameters, buffers, keys = 2, 3, 5",
+        ),
+    ],
+    "1.1": [
+        (
+            "mine.pt holds a whole model: save net1.state_dict()",
+            """
+torch.save(net1, folder / "mine.pt")
+mine = torch.load(folder / "mine.pt", weights_only=False)
+""",
+        ),
+        (
+            "mine.pt does not hold net1's parameters",
+            """
+mine = nn.Sequential(nn.Linear(1, 10), nn.ReLU(), nn.Linear(10, 1))
+torch.save(mine.state_dict(), folder / "mine.pt")
+mine.load_state_dict(torch.load(folder / "mine.pt"))
+""",
+        ),
+        (
+            "mine does not predict what net1 predicts",
+            """
+mine = nn.Sequential(nn.Linear(1, 10), nn.ReLU(), nn.Linear(10, 1))
+torch.save(net1.state_dict(), folder / "mine.pt")
+""",
+        ),
+        (
+            "TypeError: '_IncompatibleKeys' object is not callable",
+            """
+mine = nn.Sequential(nn.Linear(1, 10), nn.ReLU(), nn.Linear(10, 1))
+torch.save(net1.state_dict(), folder / "mine.pt")
+mine = mine.load_state_dict(torch.load(folder / "mine.pt"))
+""",
+        ),
+    ],
+    "1.2": [
+        (
+            "load_curve must build a new network on each call",
+            """
+def load_curve(path):
+    net1.load_state_dict(torch.load(folder / "net1_state_dict.pt"))
+    return net1
+""",
+        ),
+        (
+            "load_curve must read the file at path",
+            """
+def load_curve(path):
+    model = nn.Sequential(nn.Linear(1, 10), nn.ReLU(), nn.Linear(10, 1))
+    model.load_state_dict(torch.load(folder / "net1_state_dict.pt"))
+    return model
+""",
+        ),
+    ],
+    "1.3": [
+        (
+            "for a whole model it must return True",
+            """
+def needs_code(path):
+    return get_unsafe_globals_in_checkpoint(path)
+""",
+        ),
+        (
+            "ModuleNotFoundError: No module named 'curve_net'",
+            """
+def needs_code(path):
+    return isinstance(torch.load(path, weights_only=False), nn.Module)
+""",
+        ),
+        (
+            "one class is enough, also in a dict",
+            """
+def needs_code(path):
+    return any("nn.modules" in name for name in get_unsafe_globals_in_checkpoint(path))
+""",
+        ),
+    ],
+    "1.4": [
+        (
+            "this is not the answer that the model gives in eval mode",
+            """
+def predict(model, x):
+    with torch.no_grad():
+        return model(x)
+""",
+        ),
+        (
+            "the model was in training mode, and must be so again",
+            """
+def predict(model, x):
+    return model.eval()(x)
+""",
+        ),
+        (
+            "the model was in eval mode, and must be so again",
+            """
+def predict(model, x):
+    answer = model.eval()(x)
+    model.train()
+    return answer
+""",
+        ),
+    ],
+    "2.1": [
+        (
+            "output has 10 x 128 weights and 10 biases",
+            """
+def layer_size(state_dict, name):
+    return state_dict[name + ".weight"].numel()
+""",
+        ),
+        (
+            "of twelve layers hidden_layers.1 is one: 4 x 4 weights, 4 biases",
+            """
+def layer_size(state_dict, name):
+    return sum(tensor.numel() for key, tensor in state_dict.items() if key.startswith(name))
+""",
+        ),
+    ],
+    "2.2": [
+        (
+            "RuntimeError: Only Tensors of floating point and complex dtype can require gradients",
+            """
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.count = nn.Parameter(torch.tensor(0))
+
+    def forward(self, x):
+        self.count += 1
+        return x
+""",
+        ),
+        (
+            "count must be a buffer that says 2",
+            """
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.count = nn.Parameter(torch.tensor(0), requires_grad=False)
+
+    def forward(self, x):
+        self.count += 1
+        return x
+""",
+        ),
+        (
+            "count must stay an integer",
+            """
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(1))
+
+    def forward(self, x):
+        self.count += 1
+        return x
+""",
+        ),
+    ],
+    "2.3": [
+        (
+            'NotImplementedError: Module [ModuleList] is missing the required "forward" function',
+            """
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(784, 32), nn.Linear(32, 10)])
+
+    def forward(self, x):
+        return self.layers(x)
+""",
+        ),
+        (
+            "forward uses other layers than the keys name",
+            """
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = [nn.Linear(784, 32), nn.Linear(32, 10)]
+        self.layers = nn.ModuleList([nn.Linear(784, 32), nn.Linear(32, 10)])
+
+    def forward(self, x):
+        return self.hidden[1](torch.relu(self.hidden[0](x)))
+""",
+        ),
+    ],
+    "2.4": [
+        (
+            "these weights don't have the best loss",
+            """
+def fit_and_keep_best(net, optimizer, steps=50):
+    best_loss, best = float("inf"), None
+    for _ in range(steps):
+        loss = nn.functional.mse_loss(net(x), y)
+        if loss.item() < best_loss:
+            best_loss, best = loss.item(), net.state_dict().copy()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return best_loss, best
+""",
+        ),
+        (
+            "a lower loss came up on the way",
+            """
+def fit_and_keep_best(net, optimizer, steps=50):
+    for _ in range(steps):
+        loss = nn.functional.mse_loss(net(x), y)
+        best = copy.deepcopy(net.state_dict())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return loss.item(), best
+""",
+        ),
+    ],
+    "3.1": [
+        (
+            "these sizes give an error of 0 lines, or on other keys",
+            "hidden_layers = [512, 256, 128]",
+        ),
+        (
+            "these sizes give an error of 3 lines, or on other keys",
+            "hidden_layers = [300, 256, 128]",
+        ),
+        (
+            "these sizes give an error of 5 lines, or on other keys",
+            "hidden_layers = [512, 300, 300]",
+        ),
+    ],
+    "3.2": [
+        (
+            "a state_dict that does not fit must raise RuntimeError",
+            """
+def load_or_leave(model, state_dict):
+    if not fc_model.diff_state_dict(model, state_dict):
+        model.load_state_dict(state_dict)
+""",
+        ),
+        (
+            "it raised, and yet the model has changed",
+            """
+def load_or_leave(model, state_dict):
+    before = model.state_dict()
+    try:
+        model.load_state_dict(state_dict)
+    except RuntimeError:
+        model.load_state_dict(before)
+        raise
+""",
+        ),
+        (
+            "what fits must be loaded into the model that was passed",
+            """
+def load_or_leave(model, state_dict):
+    model = copy.deepcopy(model)
+    model.load_state_dict(state_dict)
+""",
+        ),
+    ],
+    "3.3": [
+        (
+            "the dict that was passed must stay as it is",
+            """
+def unwrap(state_dict):
+    consume_prefix_in_state_dict_if_present(state_dict, "module.")
+    return state_dict
+""",
+        ),
+        (
+            "of several prefixes each must come off, in any order",
+            """
+def unwrap(state_dict):
+    return {key.removeprefix("module.").removeprefix("_orig_mod."): tensor for key, tensor in state_dict.items()}
+""",
+        ),
+        (
+            "these three keys don't begin with one of the prefixes",
+            """
+def unwrap(state_dict):
+    return {key.replace("module.", "").replace("_orig_mod.", ""): tensor for key, tensor in state_dict.items()}
+""",
+        ),
+    ],
+    "3.4": [
+        (
+            "RuntimeError: Error(s) in loading state_dict for Network:…",
+            """
+def load_what_fits(model, state_dict):
+    return model.load_state_dict(state_dict, strict=False).missing_keys
+""",
+        ),
+        (
+            "the list must name the keys that were left as they were",
+            """
+def load_what_fits(model, state_dict):
+    own = model.state_dict()
+    fitting = {key: tensor for key, tensor in state_dict.items() if key in own and tensor.shape == own[key].shape}
+    model.load_state_dict(fitting, strict=False)
+    return [key for key in state_dict if key not in fitting]
+""",
+        ),
+    ],
+    "4.1": [
+        (
+            "dropout 0.25 came back as 0.5",
+            """
+def load_mended(path):
+    return load_by_hand(path).eval()
+""",
+        ),
+        (
+            "dropout 0.0 came back as 0.5",
+            """
+def save_mended(model, path):
+    sizes = [layer.out_features for layer in model.hidden_layers]
+    checkpoint = {"input_size": 784, "output_size": 10, "hidden_layers": sizes}
+    checkpoint |= {"state_dict": model.state_dict(), "drop_p": model.dropout.p}
+    torch.save(checkpoint, path)
+
+
+def load_mended(path):
+    loaded = load_by_hand(path).eval()
+    loaded.dropout.p = torch.load(path)["drop_p"] or 0.5
+    return loaded
+""",
+        ),
+        (
+            "the loaded one must be in eval mode",
+            """
+def load_mended(path):
+    loaded = load_by_hand(path)
+    loaded.dropout.p = torch.load(path)["drop_p"]
+    return loaded
+""",
+        ),
+        (
+            "UnpicklingError: Weights only load failed…",
+            """
+def save_mended(model, path):
+    torch.save(model, path)
+
+
+def load_mended(path):
+    return torch.load(path, weights_only=False).eval()
+""",
+        ),
+    ],
+    "4.2": [
+        (
+            "CheckpointError: generator_state is in the checkpoint: pass what it belongs to, or delete it",
+            """
+def rehearse(path):
+    generator = torch.Generator().manual_seed(SEED)
+    own_loader, _ = helper.fashion_mnist_loaders(batch_size=50, train_size=500, generator=generator)
+    model, optimizer, scheduler = start(SEED)
+    pieces = {"optimizer": optimizer, "scheduler": scheduler}
+    run(model, optimizer, scheduler, 1, own_loader)
+    fc_model.save_checkpoint(model, path, **pieces, generator=generator, epoch=0)
+    first = run(model, optimizer, scheduler, 1, own_loader)
+    checkpoint = fc_model.read_checkpoint(path)
+    model.load_state_dict(checkpoint["state_dict"])
+    fc_model.resume(checkpoint, **pieces)
+    return first, run(model, optimizer, scheduler, 1, own_loader)
+""",
+        ),
+        (
+            "the generator was not saved",
+            """
+def rehearse(path):
+    generator = torch.Generator().manual_seed(SEED)
+    own_loader, _ = helper.fashion_mnist_loaders(batch_size=50, train_size=500, generator=generator)
+    model, optimizer, scheduler = start(SEED)
+    pieces = {"optimizer": optimizer, "scheduler": scheduler}
+    run(model, optimizer, scheduler, 1, own_loader)
+    fc_model.save_checkpoint(model, path, **pieces, epoch=0)
+    generator.manual_seed(SEED)
+    first = run(model, optimizer, scheduler, 1, own_loader)
+    checkpoint = fc_model.read_checkpoint(path)
+    model.load_state_dict(checkpoint["state_dict"])
+    fc_model.resume(checkpoint, **pieces)
+    generator.manual_seed(SEED)
+    return first, run(model, optimizer, scheduler, 1, own_loader)
+""",
+        ),
+        (
+            "the second epoch is another one",
+            """
+def rehearse(path):
+    generator = torch.Generator().manual_seed(SEED)
+    own_loader, _ = helper.fashion_mnist_loaders(batch_size=50, train_size=500, generator=generator)
+    model, optimizer, scheduler = start(SEED)
+    pieces = {"optimizer": optimizer, "scheduler": scheduler, "generator": generator}
+    run(model, optimizer, scheduler, 1, own_loader)
+    fc_model.save_checkpoint(model, path, **pieces, epoch=0)
+    first = run(model, optimizer, scheduler, 1, own_loader)
+    fc_model.resume(fc_model.read_checkpoint(path), **pieces)
+    return first, run(model, optimizer, scheduler, 1, own_loader)
+""",
+        ),
+    ],
+    "4.3": [
+        (
+            "2 and 2 epochs are not the same as 4",
+            """
+def train_until(epochs, path):
+    model, optimizer, scheduler = start(SEED)
+    if path.exists():
+        model.load_state_dict(fc_model.read_checkpoint(path)["state_dict"])
+    for epoch in range(epochs):
+        run(model, optimizer, scheduler, 1, loader)
+        fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epoch)
+    return model
+""",
+        ),
+        (
+            "2 and 2 epochs are not the same as 4",
+            """
+def train_until(epochs, path):
+    model, optimizer, scheduler = start(SEED)
+    first = 0
+    if path.exists():
+        checkpoint = fc_model.read_checkpoint(path)
+        model.load_state_dict(checkpoint["state_dict"])
+        fc_model.resume(checkpoint, optimizer, scheduler)
+        first = checkpoint["epoch"]
+    for epoch in range(first, epochs):
+        run(model, optimizer, scheduler, 1, loader)
+        fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epoch)
+    return model
+""",
+        ),
+        (
+            "2 and 2 epochs are not the same as 4",
+            """
+def train_until(epochs, path):
+    model, optimizer, scheduler = start(SEED)
+    first = 0
+    if path.exists():
+        model = fc_model.load_checkpoint(path).train()
+        first = fc_model.resume(fc_model.read_checkpoint(path), optimizer, scheduler)
+    for epoch in range(first, epochs):
+        run(model, optimizer, scheduler, 1, loader)
+        fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epoch)
+    return model
+""",
+        ),
+    ],
+    "4.4": [
+        (
+            "something is left behind",
+            """
+def save_safely(thing, path):
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save(thing, temporary)
+    os.replace(temporary, path)
+""",
+        ),
+        (
+            "the error of torch.save must come out",
+            """
+def save_safely(thing, path):
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        torch.save(thing, temporary)
+        os.replace(temporary, path)
+    except Exception:
+        temporary.unlink(missing_ok=True)
+""",
+        ),
+        (
+            "FileNotFoundError: …",
+            """
+def save_safely(thing, path):
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        torch.save(thing, temporary)
+        path.unlink(missing_ok=True)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+""",
+        ),
+    ],
+    "5.1": [
+        (
+            "the convolution lies three levels down",
+            """
+def find(model, kind):
+    return {name: module for name, module in model.named_children() if isinstance(module, kind)}
+""",
+        ),
+        (
+            "the model itself counts too",
+            """
+def find(model, kind):
+    return {name: module for name, module in model.named_modules() if name and isinstance(module, kind)}
+""",
+        ),
+        (
+            "a Linear is a Module too: use isinstance",
+            """
+def find(model, kind):
+    return {name: module for name, module in model.named_modules() if type(module) is kind}
+""",
+        ),
+    ],
+    "5.2": [
+        (
+            "the values must be arrays",
+            """
+def snapshot(model):
+    return copy.deepcopy(model.state_dict())
+""",
+        ),
+        (
+            "parameters and buffers must all be there",
+            """
+def snapshot(model):
+    return {name: parameter.detach().numpy().copy() for name, parameter in model.named_parameters()}
+""",
+        ),
+        (
+            "a buffer went on with the model",
+            """
+def snapshot(model):
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+""",
+        ),
+    ],
+    "5.3": [
+        (
+            "it must be the same parameter",
+            """
+def prune(layer, share):
+    weight = layer.weight.detach().clone()
+    order = weight.abs().flatten().argsort()
+    weight.view(-1)[order[: round(share * len(order))]] = 0
+    layer.weight = nn.Parameter(weight)
+""",
+        ),
+        (
+            "the smallest must go, + or -, and the others stay",
+            """
+def prune(layer, share):
+    order = layer.weight.detach().flatten().argsort()
+    with torch.no_grad():
+        layer.weight.view(-1)[order[: round(share * len(order))]] = 0
+""",
+        ),
+        (
+            "RuntimeError: a leaf Variable that requires grad is being used in an in-place operation.",
+            """
+def prune(layer, share):
+    limit = layer.weight.abs().flatten().sort().values[round(share * layer.weight.numel()) - 1]
+    layer.weight[layer.weight.abs() <= limit] = 0
+""",
+        ),
+        (
+            "of 320 weights 0 must be zero",
+            """
+def prune(layer, share):
+    size = layer.weight.detach().abs()
+    with torch.no_grad():
+        layer.weight[size <= size.quantile(share)] = 0
+""",
+        ),
+    ],
+    "5.4": [
+        (
+            "with body frozen these should move: ['head.weight', 'head.bias']",
+            """
+def freeze(model, path):
+    model.get_submodule(path).requires_grad_(False)
+""",
+        ),
+        (
+            "with head frozen these should move: ['body.0.weight', 'body.1.weight', 'body.1.bias', …",
+            """
+def freeze(model, path):
+    model.get_submodule(path).requires_grad_(False)
+    model.eval()
+""",
+        ),
+    ],
+    "6.1": [
+        (
+            "the last window must leave a number to predict",
+            """
+class Windows(Dataset):
+    def __init__(self, series, width):
+        self.series, self.width = series, width
+
+    def __len__(self):
+        return len(self.series) - self.width + 1
+
+    def __getitem__(self, i):
+        return self.series[i : i + self.width], self.series[i + self.width]
+""",
+        ),
+        (
+            "one number, the one after the window",
+            """
+class Windows(Dataset):
+    def __init__(self, series, width):
+        self.series, self.width = series, width
+
+    def __len__(self):
+        return len(self.series) - self.width
+
+    def __getitem__(self, i):
+        return self.series[i : i + self.width], self.series[i + self.width : i + self.width + 1]
+""",
+        ),
+    ],
+    "6.2": [
+        (
+            "the result must be a float",
+            """
+def mean_loss(net, loader):
+    total, count = 0.0, 0
+    for xs, ys in loader:
+        total += nn.functional.mse_loss(net(xs), ys) * len(xs)
+        count += len(xs)
+    return total / count
+""",
+        ),
+        (
+            "two batches that hold only 50 of the points",
+            """
+def mean_loss(net, loader):
+    return sum(nn.functional.mse_loss(net(xs), ys).item() * len(xs) for xs, ys in loader) / len(x)
+""",
+        ),
+        (
+            "AttributeError: 'list' object has no attribute 'dataset'",
+            """
+def mean_loss(net, loader):
+    total = sum(nn.functional.mse_loss(net(xs), ys).item() * len(xs) for xs, ys in loader)
+    return total / len(loader.dataset)
+""",
+        ),
+    ],
+    "6.3": [
+        (
+            "same epoch, same order; other epoch, other order",
+            """
+def batches_from(dataset, epoch, done):
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SEED)).tolist()
+    lists = [order[i : i + 32] for i in range(0, len(order), 32)]
+    return DataLoader(dataset, batch_sampler=lists[done:])
+""",
+        ),
+        (
+            "an epoch must have each sample once",
+            """
+def batches_from(dataset, epoch, done):
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SEED + epoch)).tolist()
+    lists = [order[i : i + 32] for i in range(0, len(order) - 31, 32)]
+    return DataLoader(dataset, batch_sampler=lists[done:])
+""",
+        ),
+        (
+            "100 samples were fetched for that",
+            """
+def batches_from(dataset, epoch, done):
+    generator = torch.Generator().manual_seed(SEED + epoch)
+    return islice(DataLoader(dataset, batch_size=32, shuffle=True, generator=generator), done, None)
+""",
+        ),
+    ],
+    "6.4": [
+        (
+            "all the samples must have a chance",
+            """
+def balanced(labels, count):
+    return WeightedRandomSampler(1 / labels.bincount(), count)
+""",
+        ),
+        (
+            "count is how many indices are drawn",
+            """
+def balanced(labels, count):
+    return WeightedRandomSampler(1 / labels.bincount()[labels], len(labels))
+""",
+        ),
+        (
+            "the shares are [0.9…",
+            """
+def balanced(labels, count):
+    return WeightedRandomSampler(labels.bincount()[labels], count)
+""",
+        ),
+    ],
+}

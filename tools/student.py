@@ -1,0 +1,57 @@
+"""Write build/student: a copy of the series for a class, without solutions, speaker notes and outputs.
+
+    python tools/student.py
+
+The folder is written anew each time. Tests of its own come with it: python -m pytest tests, inside it.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = ["fc_model.py", "helper.py", "requirements.txt", "constraints.txt", "LICENSE"]
+
+
+def main():
+    """Write the copy and say where it is."""
+    folder = ROOT / "build" / "student"
+    write_copy(folder)
+    count = len(list((folder / "notebooks").glob("*.ipynb")))
+    print(f"{count} notebooks for a class: {folder.relative_to(ROOT).as_posix()}")
+
+
+def write_copy(folder):
+    """Write the student copy to a folder; what was there before goes."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    # README, Makefile, tests and pytest.ini of the copy.
+    shutil.copytree(ROOT / "tools" / "student_files", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, folder)
+    # torchvision may have unpacked the .gz files beside them.
+    shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("*-ubyte"))
+    (folder / "notebooks").mkdir()
+    for script in (ROOT / "notebooks").glob("*.py"):
+        shutil.copy(script, folder / "notebooks")
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        notebook = without_answers(json.loads(path.read_text(encoding="utf-8")))
+        # The form in which nbformat writes, so that all that stays, stays byte for byte.
+        text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        (folder / "notebooks" / path.name).write_bytes(text.encode())
+
+
+def without_answers(notebook):
+    """Return a notebook (dict) without its solutions, speaker notes, outputs and execution counts."""
+    cells = [cell for cell in notebook["cells"] if not is_answer(cell["metadata"])]
+    blank = {"outputs": [], "execution_count": None}
+    return {**notebook, "cells": [cell | blank if cell["cell_type"] == "code" else cell for cell in cells]}
+
+
+def is_answer(metadata):
+    """Return whether the metadata are those of a solution or of speaker notes."""
+    return "solution" in metadata.get("tags", []) or metadata.get("slideshow", {}).get("slide_type") == "notes"
+
+
+if __name__ == "__main__":
+    main()
