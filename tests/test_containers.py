@@ -58,7 +58,7 @@ SCHEMA = {
 }
 # conda-forge's names for what requirements.txt calls otherwise; what Binder does not need.
 CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
-ONLY_FOR_TESTS = {"nbval", "papermill", "tqdm"}
+ONLY_FOR_TESTS = {"nbval", "papermill"}
 
 
 def requirements():

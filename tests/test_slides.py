@@ -86,7 +86,7 @@ def test_cells_become_slides():
             ("skip", "code:setup()", ["setup"], []),
             ("slide", "## 1. One", [], []),
             ("-", LONG, [], [FIGURE]),
-            ("notes", "Ask.", [], []),
+            ("notes", "<details>\n<summary>Speaker notes</summary>\n\nAsk.\n\n</details>", [], []),
             ("subslide", "**Which?**", [], []),
             ("fragment", LONG, ["hide-input"], [FIGURE]),
             ("skip", "### 1.1", [], []),

@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STYLE = ROOT / "tools" / "deck.css"
 # A printed text of more lines loses those in its middle: a slide shows the first seven and the last four.
 LONGEST_OUTPUT = 14
+# How a cell of notes begins: a reader of the notebook sees one line.
+FOLD = "<details>\n<summary>Speaker notes</summary>\n\n"
 # Below code of more lines a figure would be small: it gets the next slide for itself.
 LONGEST_CODE = 5
 
@@ -70,7 +72,7 @@ def slides(notebook):
         section = headings[-1] if headings else section
         if kind == "notes":
             for slide in found[first:]:
-                slide["notes"] += markdown2html(cell.source)
+                slide["notes"] += markdown2html(cell.source.removeprefix(FOLD).removesuffix("</details>"))
         elif cell is notebook.cells[0]:
             title, _, rest = cell.source.partition("**You will be able to**")
             start(False, "title")
