@@ -31,8 +31,9 @@ setup:
 run: setup
 	@"$(VENV_PYTHON)" tools/run_series.py
 
+# Not the notebook's path: Jupyter would take its folder for the whole project.
 lab: setup
-	"$(VENV_PYTHON)" -m jupyterlab notebooks/00_start_here.ipynb
+	"$(VENV_PYTHON)" -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 # One thread each: two processes that both use two threads on two cores slow each other down tenfold.
 test: export OMP_NUM_THREADS = 1

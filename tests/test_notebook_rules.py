@@ -162,7 +162,7 @@ def test_the_map_lists_each_notebook_with_its_title_and_times():
         entry = title if path == NOTEBOOKS[0] else f"[{title}]({path.name})"
         (row,) = [line for line in table.splitlines() if line.startswith(f"| {entry} |")]
         ((teach, solve),) = times(notebook)
-        assert row.endswith(f"| {teach} min | {solve} min |")
+        assert row.endswith(f"| {teach}\N{NO-BREAK SPACE}min | {solve}\N{NO-BREAK SPACE}min |")
 
 
 # ---------------------------------------------------------------- spoiled on purpose

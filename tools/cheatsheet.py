@@ -63,9 +63,16 @@ def main():
     """Write the page, look whether all fits, print it; whatever cannot be done ends the program with a sentence."""
     # A stream that is no terminal may know few characters, on Windows above all.
     sys.stderr.reconfigure(errors="replace")
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
         sys.exit("No Chromium found to print the cheat sheet: install chromium or google-chrome, then run it again.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        print(write_sheet(browser).relative_to(ROOT).as_posix())
+
+
+def write_sheet(browser):
+    """Write the HTML and the PDF with a browser of Playwright, and return the path of the PDF."""
     page_path, pdf_path = ROOT / "build" / "cheatsheet.html", ROOT / "build" / "cheatsheet.pdf"
     page_path.parent.mkdir(exist_ok=True)
     pdf_path.unlink(missing_ok=True)
@@ -78,7 +85,7 @@ def main():
     if (pages := count_pages(pdf)) != 1:
         sys.exit(f"The cheat sheet does not fit on its page: the PDF has {pages} pages.")
     pdf_path.write_bytes(pdf)
-    print(pdf_path.relative_to(ROOT).as_posix())
+    return pdf_path
 
 
 def sheet(text, style):
@@ -114,14 +121,13 @@ def sheet(text, style):
 
 def print_page(browser, path):
     """Return what does not fit, in words, and the bytes of the PDF."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=FLAGS)
-        page = chromium.new_page()
-        page.emulate_media(media="print")
-        page.goto(path.as_uri())
-        problems = page.evaluate(LOOK, SMALLEST)
-        pdf = page.pdf(prefer_css_page_size=True, print_background=True)
-        chromium.close()
+    page = browser.new_page()
+    page.emulate_media(media="print")
+    page.goto(path.as_uri())
+    page.evaluate("document.fonts.ready")
+    problems = page.evaluate(LOOK, SMALLEST)
+    pdf = page.pdf(prefer_css_page_size=True, print_background=True)
+    page.close()
     return problems, pdf
 
 

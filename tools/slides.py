@@ -147,7 +147,6 @@ def prose(source):
     text = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(source))
     text = re.sub(r'<a href="(\w+)\.ipynb"', r'<a href="\1.html"', text)
     text = re.sub(r'<a href="(?!https?:|\w+\.html)[^"]*"[^>]*>(.*?)</a>', r"\1", text)
-    text = re.sub(r"<td>(\d+) min</td>", r"<td>\1&nbsp;min</td>", text)
     return f'<div class="prose">{text}</div>'
 
 

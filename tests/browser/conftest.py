@@ -1,0 +1,174 @@
+"""What the browser tests share: the system's Chromium without a network, pages that note each request which would leave
+the machine, and a JupyterLab server on a copy of the series.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import matplotlib
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Upper bounds for busy machines; what is waited for comes much sooner.
+expect.set_options(timeout=30_000)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # The network is off: no name but this machine is found.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium; Playwright's own would be a download."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((path for path in map(shutil.which, names) if path), None)
+    assert program, "no Chromium found: on Debian and Ubuntu `apt install chromium fonts-noto-color-emoji`"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(browser):
+    """new_page(width, height, ...) opens a page in a window of its own; more options go to Playwright's new_context.
+
+    page.foreign lists the requests that would leave the machine, page.errors the errors in the console.
+    """
+    contexts = []
+
+    def new(width=1280, height=720, **options):
+        page = open_page(browser, width, height, **options)
+        contexts.append(page.context)
+        return page
+
+    yield new
+    for context in contexts:
+        context.close()
+
+
+def open_page(browser, width, height, **options):
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
+    page = context.new_page()
+    page.foreign, page.errors = [], []
+
+    def note(request):
+        if not is_local(request.url):
+            page.foreign.append(request.url)
+
+    context.on("request", note)
+    page.on("websocket", note)
+    page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    return page
+
+
+def is_local(url):
+    parts = urlsplit(url)
+    return parts.scheme in {"file", "data", "blob", "about"} or parts.hostname in {"127.0.0.1", "localhost"}
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """pictures("lab/00_1") is the path of a screenshot in build/browser, for people to look at."""
+
+    def path(name):
+        return ROOT / "build" / "browser" / f"{name}.png"
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def series(worker_id):
+    """A copy of the series for each test process: what learners do in it must not touch the checkout."""
+    folder = ROOT / "build" / "browser" / worker_id
+    shutil.rmtree(folder, ignore_errors=True)
+    copy = folder / "series"
+    shutil.copytree(ROOT / "notebooks", copy / "notebooks", ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    shutil.copytree(ROOT / "data", copy / "data")
+    for name in ("fc_model.py", "helper.py", "README.md"):
+        shutil.copy(ROOT / name, copy)
+    yield copy
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def start_lab(series):
+    """start_lab(name, arguments), a context manager: a JupyterLab without the settings of the one who tests."""
+
+    @contextmanager
+    def start(name, *arguments, overrides=None):
+        home = series.parent / name
+        settings = home / "config" / "labconfig" / "default_setting_overrides.json"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(overrides or "{}", encoding="utf-8")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "IPYTHON"))}
+        environment |= {
+            "HOME": str(home),
+            "JUPYTER_CONFIG_DIR": str(home / "config"),
+            # The font list of the real home: making it anew takes seconds, and matplotlib says so on stderr.
+            "MPLCONFIGDIR": matplotlib.get_cachedir(),
+            # Two kernels that both use two threads on two cores slow each other down tenfold.
+            "OMP_NUM_THREADS": "1",
+        }
+        command = [sys.executable, "-m", "jupyterlab", *arguments, "--no-browser", "--allow-root", "--port=0"]
+        log = home / "log.txt"
+        with log.open("w") as file:
+            server = subprocess.Popen(command, cwd=series, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            yield wait_for_url(server, log)
+        finally:
+            server.terminate()  # it ends its kernels before itself
+            server.wait(timeout=30)
+
+    return start
+
+
+def wait_for_url(server, log):
+    """The address that the server prints once it listens, with its token."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        text = log.read_text()
+        # At the end of its start; the same address also comes up earlier.
+        if url := re.search(r"copy and paste .*?(http://127\.0\.0\.1:\d+/lab\S*)", text, re.DOTALL):
+            return url[1]
+        assert server.poll() is None, f"JupyterLab ended:\n{text}"
+        time.sleep(0.1)
+    raise AssertionError(f"JupyterLab printed no address:\n{text}")
+
+
+# What would come in between: the question about news, saving by itself, and cells left out of the page while they are
+# out of sight.
+OVERRIDES = """{
+  "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false},
+  "@jupyterlab/docmanager-extension:plugin": {"autosave": false},
+  "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}
+}"""
+
+
+@pytest.fixture(scope="session")
+def lab(browser, start_lab):
+    """JupyterLab with the lessons in its file browser: one window a test process, since it takes seconds to start."""
+    with start_lab("lab", "--expose-app-in-browser", overrides=OVERRIDES) as url:
+        page = open_page(browser, 1440, 900)
+        page.lab_url = url
+        page.goto(url.replace("/lab", "/lab/tree/notebooks"))
+        page.get_by_role("listitem", name="00_start_here.ipynb").wait_for()
+        yield page
+        page.context.close()
