@@ -265,7 +265,7 @@ def plot_ladder(losses, rungs):
     losses has a number for each step; rungs is {title: losses from the interruption to the end}, a panel each. Most
     of what came before the interruption is left out.
     """
-    _, axes = plt.subplots(2, 2, figsize=(11, 6.4), sharex=True, sharey=True)
+    _, axes = plt.subplots(2, 2, figsize=(11, 5), sharex=True, sharey=True)
     steps = range(1, len(losses) + 1)
     for ax, (title, resumed), color in zip(axes.flat, rungs.items(), [RED, YELLOW, BLUE, GREEN]):
         ax.plot(steps, losses, color=GREY, alpha=0.4, linewidth=6, label="never interrupted")
@@ -274,7 +274,7 @@ def plot_ladder(losses, rungs):
         ax.set(
             title=title, xlim=(0.7 * (len(losses) - len(resumed)), None), ylim=(0, 1.25 * max(map(max, rungs.values())))
         )
-        ax.legend(loc="upper right", ncols=2)
+    axes[0, 0].legend(loc="upper right", ncols=2)
     for below, left in zip(axes[1], axes[:, 0]):
         below.set_xlabel("step")
         left.set_ylabel("loss of the batch")

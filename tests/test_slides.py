@@ -15,7 +15,7 @@ PALETTE = re.search(r"^BLUE, RED, GREEN, YELLOW, GREY = (.*)$", (ROOT / "helper.
 
 def text_of(part):
     """What a reader sees of a piece of HTML."""
-    lines = part.replace('</span><span class="line', '</span>\n<span class="line')
+    lines = re.sub(r'</span>(?=<span [^>]*class="(?:fragment )?line)', "</span>\n", part)
     return html.unescape(re.sub(r"<[^>]*>", "", lines))
 
 
@@ -54,7 +54,7 @@ def test_a_deck_is_one_file_that_asks_nothing_of_the_network(path):
 
 
 def test_the_palette_is_that_of_the_figures():
-    for name in ("deck.css", "page.css", "cheatsheet.css"):
+    for name in ("deck.css", "decks.css", "page.css", "cheatsheet.css"):
         style = (ROOT / "tools" / name).read_text(encoding="utf-8")
         root = re.search(r":root \{(.*?)\}", style, re.DOTALL)[1]
         colours = [re.search(rf"--{name}: (#\w+);", root)[1] for name in ("blue", "red", "green", "yellow", "grey")]
@@ -90,7 +90,8 @@ def test_cells_become_slides():
             ("subslide", "**Which?**", [], []),
             ("fragment", LONG, ["hide-input"], [FIGURE]),
             ("skip", "### 1.1", [], []),
-            ("subslide", "code:stub()", ["exercise"], []),
+            ("subslide", "### Exercise 1.1", [], []),
+            ("-", "code:stub()", ["exercise"], []),
         )
     )
     assert [(slide["kind"], slide["section"], slide["below"]) for slide in found] == [
@@ -122,6 +123,18 @@ def test_a_fragment_comes_in_steps_and_takes_along_what_follows():
     steps = [re.findall(r'\A<\w+ data-fragment-index="(\d)"', part) for part in slide["parts"]]
     assert steps == [[], ["0"], ["1"], ["2"], ["2"], ["3"]]
     assert text_of(slide["parts"][2]) == "6"
+
+
+def test_the_asserts_at_the_end_of_a_fragment_come_with_its_output():
+    printed = [slides.nbformat.v4.new_output("stream", text="6\n")]
+    source = "code:x = 6\nassert x\nprint(x)\nassert x == 6\nassert x > 5"
+    *_, slide = slides.slides(
+        notebook_of(("slide", "# 0", [], []), ("slide", "Ask", [], []), ("fragment", source, [], printed))
+    )
+    _, code, output = slide["parts"]
+    steps = re.findall(r'data-fragment-index="(\d)" class="fragment (\w+)', code + output)
+    assert steps == [("0", "code"), ("1", "line"), ("1", "line"), ("1", "output")]
+    assert text_of(code) == source.removeprefix("code:")
 
 
 def test_the_map_leads_to_each_deck_and_to_its_form_for_paper():

@@ -28,6 +28,8 @@ STYLE = ROOT / "tools" / "deck.css"
 LONGEST_OUTPUT = 14
 # How a cell of notes begins: a reader of the notebook sees one line.
 FOLD = "<details>\n<summary>Speaker notes</summary>\n\n"
+# How a line of code begins that is one of the asserts at a cell's end.
+PROOF = '<span class="line proof"'
 # Below code of more lines a figure would be small: it gets the next slide for itself.
 LONGEST_CODE = 5
 
@@ -84,13 +86,18 @@ def slides(notebook):
                 first = len(found)
                 start(kind == "subslide")
                 step = 0
-            if "exercise" in cell.metadata.get("tags", []) or "### Exercise" in cell.source:
+            if cell.source.startswith("### Exercise"):
                 found[-1]["kind"] = "exercise"
             shown, figures = parts(cell)
             if kind == "fragment":  # its code, what it prints and its figure come one after the other
                 shown = [fragment(part, step + i) for i, part in enumerate(shown)]
-                figures = [fragment(figure, step + len(shown)) for figure in figures]
-                step += len(shown) + len(figures)
+                # The asserts at its end come with what it prints: they tell the answer, too.
+                proved = shown[:1] and PROOF in shown[0]
+                if proved:
+                    shown[0] = shown[0].replace(PROOF, f'<span data-fragment-index="{step + 1}" class="fragment line"')
+                step += max(len(shown), 2 * bool(proved))
+                figures = [fragment(figure, step) for figure in figures]
+                step += len(figures)
             elif step:  # it comes with the fragment that it follows
                 shown = [fragment(part, step - 1) for part in shown]
             found[-1]["parts"] += shown
@@ -111,8 +118,12 @@ def parts(cell):
         return [prose(cell.source)], []
     tags = set(cell.metadata.get("tags", []))
     hidden = "hide-input" in tags
-    code = highlight(cell.source, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip("\n")
-    shown = [] if hidden else [f'<pre class="{" ".join(["code", *sorted(tags)])}">{lines(code)}</pre>']
+    code = lines(highlight(cell.source, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip("\n"))
+    proofs = re.search(r"(?<=\n)(assert .*\n?)+\Z", cell.source)
+    if proofs:
+        *before, after = code.rsplit('<span class="line"', len(proofs[0].splitlines()))
+        code = PROOF.join([*before, after])
+    shown = [] if hidden else [f'<pre class="{" ".join(["code", *sorted(tags)])}">{code}</pre>']
     figures = []
     for output in cell.outputs:
         data = output.get("data", {})
@@ -206,33 +217,35 @@ def section(about, slide):
 
 
 def index(decks):
-    """Return the map of the decks."""
+    """Return the map of the decks: each as its first slide, small, and the keys."""
     cards = "\n".join(
-        f"""<li class="card"><div class="number">{deck["number"]}</div>
-<h2><a href="{quote(deck["name"])}.html">{inline(deck["short"])}</a></h2>
-<p class="time">{len(deck["slides"])} slides · {inline(deck["time"])}</p>
-<p class="pdf"><a href="{quote(deck["name"])}.html?print-pdf">to print, or to save as PDF</a></p></li>"""
+        f"""<li>
+<a class="deck" href="{quote(deck["name"])}.html"><b>{deck["number"]}</b><span>{inline(deck["short"])}</span></a>
+<p>{len(deck["slides"])} slides · {inline(deck["time"])}<br>
+<a href="{quote(deck["name"])}.html?print-pdf">For paper or PDF</a>: open, then print</p></li>"""
         for deck in decks
     )
     keys = [
-        ("Space", "next step"),
-        ("Shift Space", "one step back"),
+        ("Space", "on"),
+        ("Shift Space", "back"),
         ("S", "speaker view: notes, clock, next slide"),
-        ("Esc", "all slides at a glance"),
+        ("Esc", "all slides"),
         ("F", "full screen"),
-        ("B", "black screen"),
+        ("B", "black"),
     ]
     rows = "".join(f"<li><kbd>{key}</kbd> {text}</li>" for key, text in keys)
     page = document(
         f"{SERIES}: the decks",
-        f"""<main class="map">
-<header><h1>{SERIES}</h1><p>The lessons as slides. They work without a network.</p><ul class="keys">{rows}</ul></header>
-<ol class="cards">
+        f"""<header>
+<h1>{SERIES}</h1>
+<p>The lessons as slides. They need no network.</p>
+<ul>{rows}</ul>
+</header>
+<ol>
 {cards}
-</ol>
-</main>""",
+</ol>""",
     )
-    style = (ROOT / "tools" / "page.css").read_text(encoding="utf-8")
+    style = fonts() + (ROOT / "tools" / "decks.css").read_text(encoding="utf-8")
     return page.replace('<link rel="stylesheet" href="page.css">', f"<style>{style}</style>")
 
 
