@@ -1,4 +1,4 @@
-"""Each lesson in a real JupyterLab, as a learner works with it: run it all, look at it, solve its exercises."""
+"""Each lesson in a real JupyterLab, as a learner works with it: run it all, look at it, solve an exercise."""
 
 import re
 
@@ -151,13 +151,14 @@ def take_pictures(page, path, name):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_lesson_runs_and_its_exercises_can_be_solved(opened, pictures, path):
+def test_a_lesson_runs_and_an_exercise_can_be_solved(opened, pictures, path):
     page, stored = opened(path.name), read(path)
     run_all(page)
     check(page, stored)
     take_pictures(page, pictures, path.stem[:2])
-    for name, *_ in exercises(stored):
-        solve(page, name)
+    # One is enough here: the tests of the notebooks run the solution of every exercise.
+    (name, *_), *_ = exercises(stored)
+    solve(page, name)
     assert not page.foreign, f"requests left the machine: {page.foreign}"
 
 
