@@ -2,13 +2,10 @@
 
 import html
 import re
-import sys
 
 import pytest
-from notebook_tools import NOTEBOOKS, ROOT, code_cells, read, tags
-
-sys.path.insert(0, str(ROOT / "tools"))
 import slides
+from notebook_tools import NOTEBOOKS, ROOT, code_cells, read, tags
 
 PALETTE = re.search(r"^BLUE, RED, GREEN, YELLOW, GREY = (.*)$", (ROOT / "helper.py").read_text(), re.MULTILINE)[1]
 

@@ -17,6 +17,7 @@ from slides import fonts
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
+NO_BROWSER = "No Chromium found: on Debian `sudo apt install chromium fonts-noto-color-emoji`, elsewhere Google Chrome."
 # The network is off: the page needs none.
 FLAGS = [
     "--no-sandbox",
@@ -63,12 +64,17 @@ def main():
     """Write the page, look whether all fits, print it; whatever cannot be done ends the program with a sentence."""
     # A stream that is no terminal may know few characters, on Windows above all.
     sys.stderr.reconfigure(errors="replace")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    program = find_browser()
     if program is None:
-        sys.exit("No Chromium found to print the cheat sheet: install chromium or google-chrome, then run it again.")
+        sys.exit(NO_BROWSER)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         print(write_sheet(browser).relative_to(ROOT).as_posix())
+
+
+def find_browser():
+    """Return the path of the system's Chromium, None if there is none; Playwright's own would be a download."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def write_sheet(browser):

@@ -14,31 +14,19 @@ from urllib.parse import urlsplit
 
 import matplotlib
 import pytest
+from cheatsheet import FLAGS, NO_BROWSER, find_browser
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Upper bounds for busy machines; what is waited for comes much sooner.
 expect.set_options(timeout=30_000)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # The network is off: no name but this machine is found.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-]
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """The system's Chromium; Playwright's own would be a download."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next((path for path in map(shutil.which, names) if path), None)
-    assert program, "no Chromium found: on Debian and Ubuntu `apt install chromium fonts-noto-color-emoji`"
+    """The system's Chromium, with the network off."""
+    program = find_browser()
+    assert program, NO_BROWSER
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser

@@ -5,11 +5,9 @@ import shutil
 import subprocess
 import sys
 
+import cheatsheet
 import pytest
 from conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "tools"))
-import cheatsheet
 
 TOOL = ROOT / "tools" / "cheatsheet.py"
 TEXT = (ROOT / "docs" / "cheatsheet.md").read_text(encoding="utf-8")
