@@ -204,7 +204,7 @@ def test_the_picture_of_the_series(lab, new_page, pictures):
     figure = page.locator(f"{CURRENT} .jp-OutputArea-output img").nth(3)
     figure.evaluate("figure => figure.scrollIntoView({block: 'start'})")
     expect(page.locator(".jp-OutputArea-output", has_text="⬜ Exercise 1.1: not yet")).to_be_in_viewport()
-    expect(page.locator(f"{CURRENT} strong", has_text="hold after the second line?")).to_be_in_viewport()
+    expect(page.locator(f"{CURRENT} strong", has_text="hold after the second line")).to_be_in_viewport()
     page.screenshot(path=pictures("series"))
 
 
