@@ -140,14 +140,21 @@ def solve(page, name):
 
 
 def take_pictures(page, path, name):
-    """The whole notebook, window by window, in place of the pictures of an earlier run."""
+    """The whole notebook in a few tall windows, in place of the pictures of an earlier run."""
     for old in path("lab/old").parent.glob(f"{name}_*.png"):
         old.unlink()
+    size = page.viewport_size
+    page.set_viewport_size({**size, "height": 4500})
     panel = page.locator(f"{CURRENT} .jp-WindowedPanel-outer")
-    height, window = panel.evaluate("panel => [panel.scrollHeight, panel.clientHeight]")
-    for k, top in enumerate(range(0, height, window - 50)):
+    page.wait_for_function("panel => panel.clientHeight > 4000", arg=panel.element_handle())
+    # Behind its last cell a notebook can be scrolled on, by nearly a window.
+    end, window = panel.evaluate(
+        "panel => [panel.querySelector('.jp-Cell:last-child').offsetTop + 200, panel.clientHeight]"
+    )
+    for k, top in enumerate(range(0, end, window - 50)):
         panel.evaluate("(panel, top) => panel.scrollTop = top", top)
         page.screenshot(path=path(f"lab/{name}_{k:02}"))
+    page.set_viewport_size(size)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
