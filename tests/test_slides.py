@@ -134,6 +134,19 @@ def test_the_asserts_at_the_end_of_a_fragment_come_with_its_output():
     assert text_of(code) == source.removeprefix("code:")
 
 
+def test_a_figure_without_its_code_stays_on_its_slide_whatever_is_printed_above_it():
+    printed = [slides.nbformat.v4.new_output("stream", text="code 0\n"), FIGURE]
+    cells = [("slide", "# 0", [], []), ("slide", "Ask", [], []), ("-", LONG, ["hide-input"], printed)]
+    *_, slide = slides.slides(notebook_of(*cells))
+    assert slide["kind"] == "" and [part[1:4] for part in slide["parts"]] == ["div", "pre", "img"]
+
+
+def test_a_figure_is_named_by_the_heading_that_it_stands_under():
+    cells = [("slide", "# 0", [], []), ("slide", '## 1. A "quoted" one', [], []), ("-", "code:f()", [], [FIGURE])]
+    *_, slide = slides.slides(notebook_of(*cells))
+    assert 'alt="Figure: 1. A &quot;quoted&quot; one"' in slide["parts"][-1]
+
+
 def test_the_map_leads_to_each_deck_and_to_its_form_for_paper():
     page = slides.index([deck_of(path) for path in NOTEBOOKS])
     for path in NOTEBOOKS:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import nbformat
 from nbconvert.filters import markdown2html
-from pages import SERIES, document, inline, lesson
+from pages import SERIES, document, inline, lesson, name_figures
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -68,6 +68,7 @@ def slides(notebook):
     def start(below, kind=""):
         found.append({"section": section, "parts": [], "notes": "", "below": below, "kind": kind})
 
+    name_figures(notebook)
     for cell in notebook.cells:
         kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
         headings = re.findall(r"^## (.*)", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
@@ -92,16 +93,17 @@ def slides(notebook):
             if kind == "fragment":  # its code, what it prints and its figure come one after the other
                 shown = [fragment(part, step + i) for i, part in enumerate(shown)]
                 # The asserts at its end come with what it prints: they tell the answer, too.
-                proved = shown[:1] and PROOF in shown[0]
+                proved = bool(shown) and PROOF in shown[0]
                 if proved:
                     shown[0] = shown[0].replace(PROOF, f'<span data-fragment-index="{step + 1}" class="fragment line"')
-                step += max(len(shown), 2 * bool(proved))
+                step += max(len(shown), 2 * proved)
                 figures = [fragment(figure, step) for figure in figures]
                 step += len(figures)
             elif step:  # it comes with the fragment that it follows
                 shown = [fragment(part, step - 1) for part in shown]
             found[-1]["parts"] += shown
-            if figures and shown and "code" in shown[0] and len(cell.source.splitlines()) > LONGEST_CODE:
+            hidden = "hide-input" in cell.metadata.get("tags", [])
+            if figures and not hidden and len(cell.source.splitlines()) > LONGEST_CODE:
                 start(True, "figure")
             found[-1]["parts"] += figures
     return found
@@ -128,7 +130,8 @@ def parts(cell):
     for output in cell.outputs:
         data = output.get("data", {})
         if "image/png" in data:
-            figures.append(f'<img class="figure" src="data:image/png;base64,{data["image/png"].strip()}" alt="Figure">')
+            source, alt = f"data:image/png;base64,{data['image/png'].strip()}", html.escape(cell.metadata["alt"])
+            figures.append(f'<img class="figure" src="{source}" alt="{alt}">')
         elif text := shorten(output.get("text") or data.get("text/plain", "")):
             shown.append(f'<pre class="output{" alone" * hidden}">{lines(html.escape(text, quote=False))}</pre>')
     return shown, figures
