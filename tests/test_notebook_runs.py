@@ -5,7 +5,19 @@ import re
 import nbformat
 import papermill
 import pytest
-from notebook_tools import NOTEBOOKS, SCRATCH, code_cells, marks, read, run_nbval, run_papermill, solve, write
+from notebook_tools import (
+    NOTEBOOKS,
+    SCRATCH,
+    code_cells,
+    marks,
+    printed,
+    read,
+    run_in_a_row,
+    run_nbval,
+    run_papermill,
+    solve,
+    write,
+)
 
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -30,19 +42,17 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("seed", [2, 7])
 @by_name
-def test_claims_hold_with_another_seed_other_parameters_and_working_directory(path, seed):
-    assert seed != own_seed(path)
-    notebook = run_papermill(read(path), f"{path.stem}-seed-{seed}", SEED=seed, **OTHERS.get(path.stem, {}))
-    assert not any(marks(notebook).values()), "an untouched stub earned a mark"
-
-
-@by_name
-def test_solutions_earn_every_mark_and_claims_hold_with_a_third_seed(path):
-    seed = 11 if own_seed(path) == 2019 else 2019
-    notebook = run_papermill(solve(read(path)), f"{path.stem}-solved", SEED=seed)
-    found = marks(notebook, "again")
+def test_claims_hold_and_solutions_earn_their_marks_with_other_seeds_and_parameters(path):
+    """Twice as it is, once with the solutions, each time with another seed, from another working directory."""
+    third = 11 if own_seed(path) == 2019 else 2019
+    seeds = {"SEED": 2} | OTHERS.get(path.stem, {}), {"SEED": 7} | OTHERS.get(path.stem, {}), {"SEED": third}
+    assert own_seed(path) not in [parameters["SEED"] for parameters in seeds]
+    runs = list(zip([read(path), read(path), solve(read(path))], seeds))
+    *untouched, solved = run_in_a_row(runs, path.stem)
+    for notebook in untouched:
+        assert not any(marks(notebook).values()), "an untouched stub earned a mark"
+    found = marks(solved, "again")
     assert found and all(found.values()), found
 
 
@@ -81,6 +91,20 @@ def test_papermill_notices_a_claim_that_fails_with_another_seed():
     run_papermill(notebook, "claim-holds", SEED=1)
     with pytest.raises(papermill.PapermillExecutionError):
         run_papermill(notebook, "claim-fails", SEED=2)
+
+
+def test_runs_in_a_row_have_their_own_parameters_and_variables():
+    def notebook(*sources):
+        return small("SEED = 1", *sources)
+
+    runs = [(notebook("a = SEED"), 5), (notebook("print(SEED, 'a' in globals())"), 6)]
+    for each, _ in runs:
+        each.cells[0].metadata["tags"] = ["parameters"]
+    _, second = run_in_a_row([(each, {"SEED": seed}) for each, seed in runs], "in-a-row")
+    assert printed(second.cells[-1]) == "6 False\n"
+    runs[1][0].cells.append(nbformat.v4.new_code_cell("assert SEED == 5"))
+    with pytest.raises(papermill.PapermillExecutionError):
+        run_in_a_row([(each, {"SEED": seed}) for each, seed in runs], "in-a-row-fails")
 
 
 def test_papermill_notices_a_file_left_behind():
