@@ -6,6 +6,12 @@ Importing it sets matplotlib's defaults for the series: readable sizes and one p
 import functools
 import gzip
 import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -243,11 +249,62 @@ def plot_zip(path):
             if length > 0.04 * size:
                 text = entry.filename.partition("/")[2]
                 ax.text(start + length / 2, 0.5, text, color="white", ha="center", va="center", fontsize=11)
+    _name_bytes(ax, path, size)
+    return ax
+
+
+def plot_safetensors(path, width=None):
+    """Draw a safetensors file to scale: its 8 bytes of length, its header, and each tensor's numbers in their place.
+
+    width is how many bytes the picture is wide, to compare it with another file; None takes the file's size. Raises
+    ValueError for a file of another format.
+    """
+    content = Path(path).read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begin])
+    _, ax = plt.subplots(figsize=(11, 2.6))
+    ax.broken_barh([(0, 8)], (0, 1), color=GREY, label="8 bytes: length of the header")
+    ax.broken_barh([(8, begin - 8)], (0, 1), color=RED, label="header, JSON")
+    if begin > 0.1 * (width or len(content)):
+        ax.text(begin / 2, 0.5, "header", color="white", ha="center", va="center", fontsize=11)
+    names = [name for name in header if name != "__metadata__"]
+    bars = [(begin + start, end - start) for start, end in (header[name]["data_offsets"] for name in names)]
+    ax.broken_barh(bars, (0, 1), facecolor=BLUE, edgecolor="white", linewidth=0.6, label="numbers")
+    for name, (start, length) in zip(names, bars):
+        if length > 0.01 * len(name) * (width or len(content)):  # else the name would not fit in
+            ax.text(start + length / 2, 0.5, name, color="white", ha="center", va="center", fontsize=11)
+    _name_bytes(ax, path, len(content))
+    ax.set_xlim(0, width or len(content))
+    return ax
+
+
+def plot_flips(ax, strips):
+    """Below the file that plot_zip or plot_safetensors drew into ax: what became of it when one bit was another one.
+
+    strips is {name of a loader: [(byte, outcome), ...]}, a row each, a stroke at each byte. An outcome is "wrong", it
+    loaded other values without an error, "right", it loaded what it should, or "error". Beside the name stands the
+    share of "wrong".
+    """
+    strokes, names = {"right": "#c9ced8", "error": GREEN, "wrong": RED}, ["the file"]
+    for row, (name, flips) in enumerate(strips.items(), start=1):
+        places = {outcome: [byte for byte, found in flips if found == outcome] for outcome in strokes}
+        lines = [ax.vlines(places[key], -1.2 * row, 1 - 1.2 * row, strokes[key], linewidth=1.5) for key in strokes]
+        names.append(f"{name}\n{len(places['wrong']) / len(flips):.0%} wrong")
+    ax.set_yticks([0.5 - 1.2 * row for row in range(len(names))], names)
+    ax.tick_params(axis="y", length=0)
+    ax.figure.set_size_inches(11, 1.9 + 0.6 * len(strips))
+    labels = ["loaded, right", "error", "loaded, wrong, no error"]
+    legend = ax.legend(lines, labels, loc="upper center", bbox_to_anchor=(0.45, -0.75 / len(names)), ncols=3)
+    for handle in legend.legend_handles:
+        handle.set_linewidth(5)
+    return ax
+
+
+def _name_bytes(ax, path, size):
     ax.set(title=f"{Path(path).name}: {size:,} bytes", xlabel="byte in the file", xlim=(0, size), yticks=[])
     ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4)
     ax.spines["left"].set_visible(False)
-    return ax
 
 
 def _data_offset(path, entry):
@@ -388,6 +445,123 @@ def plot_decisions(decisions, otherwise):
     return ax
 
 
+def plot_loading_sizes(rows):
+    """Draw what notebooks/08_measure_loading.py measured at several sizes: bars are medians, dots the measurements.
+
+    rows is the list that the program prints. Ways that were measured at one size only are left out; ValueError if
+    that leaves none.
+    """
+    sizes = list(dict.fromkeys(row["size"] for row in rows))
+    ways = {way: [row for row in rows if row["way"] == way] for way in dict.fromkeys(row["way"] for row in rows)}
+    ways = {way: own for way, own in ways.items() if len(own) > 1}
+    if not ways:
+        raise ValueError("no way was measured at more than one size")
+    _, axes = plt.subplots(1, 2, figsize=(11, 3.6))
+    for number, (way, own) in enumerate(ways.items()):
+        for ax, name in zip(axes, ["seconds", "copies"]):
+            for row in own:
+                place = sizes.index(row["size"]) + (number - (len(ways) - 1) / 2) * 0.8 / len(ways)
+                unit = row["size"] / 1e6 if name == "copies" else 1
+                ax.bar(
+                    place, row[name] * unit, 0.75 / len(ways), color=f"C{number}", label=way if row is own[0] else None
+                )
+                dots = [value * unit for value in row["measured"][name]]
+                ax.plot([place] * len(dots), dots, "k.", markersize=4)
+    for ax in axes:
+        ax.set_xticks(range(len(sizes)), [f"{size / 1e6:.0f}" for size in sizes])
+        ax.set_xlabel("MB of weights")
+    axes[0].set(title="Time to load", ylabel="seconds")
+    axes[1].set(title="Peak of memory", ylabel="MB")
+    axes[0].legend(loc="upper left")
+    return axes
+
+
+def plot_loading_ways(rows):
+    """Draw what notebooks/08_measure_loading.py measured: a row a way, pale once each weight has been read.
+
+    rows are some of the entries that the program prints. Bars are medians.
+    """
+    _, axes = plt.subplots(1, 2, figsize=(11, 1.3 + 0.42 * len(rows)), sharey=True)
+    ways = [row["way"] for row in rows]
+    for ax, name in zip(axes, ["seconds", "copies"]):
+        ax.barh(ways, [row[f"read_{name}"] for row in rows], 0.75, color="#b9cfe8", label="loaded, then read")
+        ax.barh(ways, [row[name] for row in rows], 0.45, color=BLUE, label="loaded")
+    axes[0].set(title="Time", xlabel="seconds", ylabel="way")
+    axes[1].set(title="Peak of memory", xlabel="copies of the model", xticks=[0, 1, 2])
+    axes[1].grid(axis="x", color=GREY, alpha=0.4)
+    axes[0].invert_yaxis()
+    axes[0].legend(loc="lower right")
+    return axes
+
+
+def plot_rows(panels):
+    """Draw which rank holds which rows: a panel for each entry of panels, in it a box for each tensor, to scale.
+
+    panels is {title: {tensor: (columns, [(rank, first row, rows), ...])}}; ranks are 0 to 3, a colour each.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(12, 3.6), sharey=True, squeeze=False)
+    colors = (BLUE, RED, GREEN, YELLOW)
+    for ax, (title, tensors) in zip(axes[0], panels.items()):
+        left = 0
+        for name, (columns, pieces) in tensors.items():
+            for rank, first, rows in pieces:
+                for row in range(first, first + rows):
+                    ax.add_patch(plt.Rectangle((left, row), columns, 0.86, color=colors[rank]))
+            ax.text(left + columns / 2, -0.3, name, ha="left", va="bottom", rotation=45, fontsize=11)
+            left += columns + 3
+        ax.set(title=title, xlabel="columns", xlim=(0, left + 4), xticks=[], ylim=(10.2, -4))
+        ax.spines[["left", "bottom"]].set_visible(False)
+    axes[0, 0].set(ylabel="row", yticks=[0.5, 9.5], yticklabels=[0, 9])
+    ranks = sorted({rank for tensors in panels.values() for _, pieces in tensors.values() for rank, *_ in pieces})
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colors[rank], label=f"rank {rank}") for rank in ranks]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(ranks))
+    return axes[0]
+
+
+# ---------------------------------------------------------------- several processes
+
+
+def torchrun(script, ranks, *arguments, check=True, timeout=120):
+    """Run a script in several processes, as `torchrun --nproc-per-node RANKS SCRIPT ARGUMENTS` does, and wait for it.
+
+    They talk to each other through 127.0.0.1 and a free port, so no network is needed, and any number of calls can run
+    side by side. Each has one thread, the environment of this process, and its working directory.
+
+    Args:
+        script (str or Path): a Python file. ranks (int): how many processes. arguments: handed to each, as text.
+        check (bool): whether it is an error if a process fails.
+        timeout (float): seconds after which all processes are ended.
+
+    Returns:
+        subprocess.CompletedProcess: returncode, 0 or 1, stdout and stderr of all processes and of torchrun.
+
+    Raises:
+        RuntimeError: a process failed, or time is up; its text ends with what the processes said last.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    command += ["--nproc-per-node", ranks, script, *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for _, name in socket.if_nameindex():
+        if name in ("lo", "lo0"):  # gloo would look up the host's name, which need not have an address
+            environment["GLOO_SOCKET_IFNAME"] = name
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "errors": "replace"}
+    with subprocess.Popen([str(part) for part in command], env=environment, **options) as launcher:
+        try:
+            stdout, stderr = launcher.communicate(timeout=timeout)
+            problem = f"exit code {launcher.returncode}" if check and launcher.returncode else ""
+        except BaseException as error:  # time is up, or the kernel was interrupted
+            launcher.terminate()  # not kill: told to end, torchrun ends its processes first
+            stdout, stderr = launcher.communicate()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            problem = f"not done after {timeout} seconds"
+    if problem:
+        # The lines that begin like E1126 or W1126, and those behind them, are torchrun's own.
+        said = re.split(r"^[EW]\d{4} ", stderr, maxsplit=1, flags=re.MULTILINE)[0].rstrip().splitlines()
+        raise RuntimeError("\n".join([f"{Path(script).name} in {ranks} processes: {problem}", *said[-15:]]))
+    return subprocess.CompletedProcess(command, launcher.returncode, stdout, stderr)
+
+
 # ---------------------------------------------------------------- errors, comparing, exercises
 
 
@@ -395,7 +569,9 @@ def error_of(action):
     """Call action() and return the error that it raises, as `Type: message`; AssertionError if it raises none."""
     try:
         action()
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # as in `exercise`
         return f"{type(error).__name__}: {error}"
     else:
         raise AssertionError("no error was raised")
@@ -429,7 +605,9 @@ def exercise(name):
     """
     try:
         yield
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # CheckpointException of torch.distributed.checkpoint is no Exception
         hint = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
         print(f"⬜ Exercise {name}: not yet. {hint or 'A check failed.'}")
     else:
