@@ -727,4 +727,413 @@ def balanced(labels, count):
 """,
         ),
     ],
+    "7.1": [
+        (
+            "torch.load would refuse it: a NumPy number, an array, a Path or a Namespace is left",
+            """
+def to_plain(thing):
+    plain = {}
+    for key, value in thing.items():
+        if isinstance(value, np.generic):
+            value = value.item()
+        elif isinstance(value, np.ndarray):
+            value = torch.from_numpy(value)
+        elif isinstance(value, Namespace):
+            value = vars(value)
+        plain[key] = value
+    return plain
+""",
+        ),
+        (
+            "an int must stay an int",
+            """
+def to_plain(thing):
+    if isinstance(thing, np.generic):
+        return float(thing)
+    if isinstance(thing, np.ndarray):
+        return torch.from_numpy(thing)
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, Namespace):
+        return to_plain(vars(thing))
+    if isinstance(thing, dict):
+        return {key: to_plain(value) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [to_plain(value) for value in thing]
+    return thing
+""",
+        ),
+        (
+            "a list must keep what is in it, and its order",
+            """
+def to_plain(thing):
+    if isinstance(thing, np.generic):
+        return thing.item()
+    if isinstance(thing, np.ndarray):
+        return torch.from_numpy(thing)
+    if isinstance(thing, Namespace):
+        return to_plain(vars(thing))
+    if isinstance(thing, dict):
+        return {key: to_plain(value) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [to_plain(value) for value in thing]
+    return thing if isinstance(thing, (int, float, torch.Tensor)) else str(thing)
+""",
+        ),
+        (
+            "an array must become a tensor",
+            """
+def to_plain(thing):
+    if isinstance(thing, (np.generic, np.ndarray)):
+        return thing.tolist()
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, Namespace):
+        return to_plain(vars(thing))
+    if isinstance(thing, dict):
+        return {key: to_plain(value) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [to_plain(value) for value in thing]
+    return thing
+""",
+        ),
+    ],
+    "7.2": [
+        (
+            "beside the tensors this came back: {'input_size': '5', …",
+            """
+from safetensors import safe_open
+
+
+def to_safetensors(checkpoint, path):
+    rest = {key: str(value) for key, value in checkpoint.items() if key != "state_dict"}
+    save_file(checkpoint["state_dict"], path, metadata=dict(sorted(rest.items())))
+
+
+def from_safetensors(path):
+    with safe_open(path, "pt") as file:
+        rest = {key: file.metadata()[key] for key in ("input_size", "output_size", "hidden_layers", "drop_p", "epoch")}
+    return rest | {"state_dict": load_file(path)}
+""",
+        ),
+        (
+            "beside the tensors this came back: {'input_size': 5, 'output_size': 2, 'hidden_layers': [4]}",
+            """
+from safetensors import safe_open
+
+
+def to_safetensors(checkpoint, path):
+    sizes = {key: checkpoint[key] for key in ("input_size", "output_size", "hidden_layers")}
+    save_file(checkpoint["state_dict"], path, metadata={"sizes": json.dumps(sizes)})
+
+
+def from_safetensors(path):
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["sizes"]) | {"state_dict": load_file(path)}
+""",
+        ),
+        (
+            "FileNotFoundError: …",
+            """
+def to_safetensors(checkpoint, path):
+    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
+    save_file(checkpoint["state_dict"], path)
+    path.with_suffix(".json").write_text(json.dumps(rest))
+
+
+def from_safetensors(path):
+    return json.loads(path.with_suffix(".json").read_text()) | {"state_dict": load_file(path)}
+""",
+        ),
+        (
+            "KeyError: 'hidden_layers.0.weight'",
+            """
+from safetensors import safe_open
+
+
+def to_safetensors(checkpoint, path):
+    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
+    tensors = {f"state_dict.{key}": value for key, value in checkpoint["state_dict"].items()}
+    save_file(tensors, path, metadata={"rest": json.dumps(rest)})
+
+
+def from_safetensors(path):
+    with safe_open(path, "pt") as file:
+        rest = json.loads(file.metadata()["rest"])
+    return rest | {"state_dict": {key.partition(".")[2]: value for key, value in load_file(path).items()}}
+""",
+        ),
+    ],
+    "7.3": [
+        (
+            "three empty lists: nothing has changed yet",
+            """
+def verify(folder):
+    listed = json.loads((folder / "manifest.json").read_text())
+    there = {path.name for path in folder.iterdir()}
+    changed = [name for name in listed.keys() & there if sha256(folder / name) != listed[name]]
+    return sorted(changed), sorted(listed.keys() - there), sorted(there - listed.keys())
+""",
+        ),
+        (
+            "FileNotFoundError: …",
+            """
+def verify(folder):
+    listed = json.loads((folder / "manifest.json").read_text())
+    there = {path.name for path in folder.iterdir()} - {"manifest.json"}
+    changed = [name for name in listed if sha256(folder / name) != listed[name]]
+    return sorted(changed), sorted(listed.keys() - there), sorted(there - listed.keys())
+""",
+        ),
+        (
+            "y and z are extra; you found []",
+            """
+def verify(folder):
+    listed = json.loads((folder / "manifest.json").read_text())
+    missing = [name for name in listed if not (folder / name).exists()]
+    changed = [name for name in listed if name not in missing and sha256(folder / name) != listed[name]]
+    return sorted(changed), sorted(missing), []
+""",
+        ),
+        (
+            "b and f are changed; you found ['f', 'b']",
+            """
+def verify(folder):
+    listed = json.loads((folder / "manifest.json").read_text())
+    listed = dict(sorted(listed.items(), reverse=True))
+    there = {path.name for path in folder.iterdir()} - {"manifest.json"}
+    changed = [name for name in listed if name in there and sha256(folder / name) != listed[name]]
+    return changed, [name for name in listed if name not in there], sorted(there - listed.keys())
+""",
+        ),
+    ],
+    "8.1": [
+        (
+            "RuntimeError: Boolean value of Tensor with more than one value is ambiguous",
+            """
+def left_behind(model, optimizer):
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter not in held]
+""",
+        ),
+        (
+            "this optimizer holds all four, in four groups",
+            """
+def left_behind(model, optimizer):
+    held = {id(p) for p in optimizer.param_groups[0]["params"]}
+    return [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
+""",
+        ),
+        (
+            "equal numbers are not the same parameter",
+            """
+def left_behind(model, optimizer):
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    return [name for name, p in model.named_parameters() if not any(torch.equal(p, other) for other in held)]
+""",
+        ),
+        (
+            "a frozen parameter is not left behind",
+            """
+def left_behind(model, optimizer):
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return [name for name, p in model.named_parameters() if id(p) not in held]
+""",
+        ),
+    ],
+    "8.2": [
+        (
+            "the tied ones are written twice",
+            """
+def shrink(state_dict):
+    return {key: tensor.clone() for key, tensor in state_dict.items()}
+""",
+        ),
+        (
+            "a storage is too large",
+            """
+def shrink(state_dict):
+    return {key: tensor.contiguous() for key, tensor in state_dict.items()}
+""",
+        ),
+        (
+            "the expanded tensor was written in full",
+            """
+def shrink(state_dict):
+    return {k: t.clone() if t.untyped_storage().nbytes() != t.nbytes else t for k, t in state_dict.items()}
+""",
+        ),
+    ],
+    "8.3": [
+        (
+            "another base must raise ValueError",
+            """
+def load_adapted(base_path, adapter_path):
+    base = fc_model.Network(784, 10, [512, 256, 128])
+    base.load_state_dict(load_file(base_path))
+    network = with_adapter(base)
+    network.load_state_dict(torch.load(adapter_path)["weights"], strict=False)
+    return network
+""",
+        ),
+        (
+            "a key without a place must raise ValueError",
+            """
+def load_adapted(base_path, adapter_path):
+    adapter = torch.load(adapter_path)
+    if adapter["base"] != fingerprint(base_path):
+        raise ValueError("another base")
+    base = fc_model.Network(784, 10, [512, 256, 128])
+    base.load_state_dict(load_file(base_path))
+    network = with_adapter(base)
+    network.load_state_dict(adapter["weights"], strict=False)
+    return network
+""",
+        ),
+        (
+            "a missing parameter must raise ValueError",
+            """
+def load_adapted(base_path, adapter_path):
+    adapter = torch.load(adapter_path)
+    if adapter["base"] != fingerprint(base_path):
+        raise ValueError("another base")
+    base = fc_model.Network(784, 10, [512, 256, 128])
+    base.load_state_dict(load_file(base_path))
+    network = with_adapter(base)
+    if network.load_state_dict(adapter["weights"], strict=False).unexpected_keys:
+        raise ValueError("unexpected keys")
+    return network
+""",
+        ),
+        (
+            "read the base from its file",
+            """
+def load_adapted(base_path, adapter_path):
+    adapter, network = torch.load(adapter_path), with_adapter(net)
+    if adapter["base"] != fingerprint(base_path):
+        raise ValueError("another base")
+    network.load_state_dict(adapter["weights"], strict=False)
+    return network
+""",
+        ),
+    ],
+    "8.4": [
+        (
+            "a file that the index does not name was loaded",
+            """
+def load_sharded(model, folder):
+    for path in sorted(folder.glob("*.safetensors")):
+        model.load_state_dict(load_file(path), strict=False, assign=True)
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise ValueError("a tensor is missing")
+""",
+        ),
+        (
+            "ValueError must be raised",
+            """
+def load_sharded(model, folder):
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    for name in set(index["weight_map"].values()):
+        model.load_state_dict(load_file(folder / name), strict=False, assign=True)
+""",
+        ),
+        (
+            "the weights are still on meta",
+            """
+def load_sharded(model, folder):
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    for name in set(index["weight_map"].values()):
+        model.load_state_dict(load_file(folder / name), strict=False)
+""",
+        ),
+    ],
+    "10.1": [
+        (
+            "B: do the unexpected keys look like those of weights?",
+            'cure = {"A": "rename", "B": "rename", "C": "deepen", "D": "unwrap"}',
+        ),
+        (
+            "C: is anything missing there?",
+            'cure = {"A": "rename", "B": "unpack", "C": "unwrap", "D": "unwrap"}',
+        ),
+        (
+            "D: what stands before each of the unexpected keys?",
+            'cure = {"A": "rename", "B": "unpack", "C": "deepen", "D": "rename"}',
+        ),
+        (
+            "A: what do the missing and the unexpected keys have in common, and what not?",
+            'cure = {"A": "unwrap", "B": "unpack", "C": "deepen", "D": "unwrap"}',
+        ),
+    ],
+    "10.2": [
+        (
+            "lost: ['mode'], found: nothing",
+            """
+def lost(saved, loaded):
+    found = set() if helper.same_weights(saved, loaded) else {"numbers"}
+    if str(saved) != str(loaded):
+        found.add("settings")
+    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
+        found.add("frozen")
+    if saved.training != loaded.training:
+        found.add("mode")
+    return found
+""",
+        ),
+        (
+            "lost: ['numbers'], found: nothing",
+            """
+def lost(saved, loaded):
+    same = all(torch.equal(a, b) for a, b in zip(saved.parameters(), loaded.parameters()))
+    found = set() if same else {"numbers"}
+    if str(saved) != str(loaded):
+        found.add("settings")
+    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
+        found.add("frozen")
+    if [m.training for m in saved.modules()] != [m.training for m in loaded.modules()]:
+        found.add("mode")
+    return found
+""",
+        ),
+        (
+            "lost: ['numbers', 'settings'], found: ['numbers']",
+            """
+def lost(saved, loaded):
+    if not helper.same_weights(saved, loaded):
+        return {"numbers"}
+    if str(saved) != str(loaded):
+        return {"settings"}
+    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
+        return {"frozen"}
+    if [m.training for m in saved.modules()] != [m.training for m in loaded.modules()]:
+        return {"mode"}
+    return set()
+""",
+        ),
+    ],
+    "10.3": [
+        (
+            "it does not fit: 8 keys missing, 8 unexpected",
+            """
+healed = torch.load(folder / "patient.pt", weights_only=False)
+healed["loss"] = float(healed["loss"])
+""",
+        ),
+        (
+            "its answers are wrong: which layers have the same shapes?",
+            """
+healed = torch.load(folder / "patient.pt", weights_only=False)
+healed["loss"] = float(healed["loss"])
+healed["state_dict"] = {key.removeprefix("module."): tensor for key, tensor in healed["state_dict"].items()}
+""",
+        ),
+        (
+            "the loss must survive",
+            """
+healed = torch.load(folder / "patient.pt", weights_only=False)
+del healed["loss"]
+healed["state_dict"] = {key.removeprefix("module."): tensor for key, tensor in healed["state_dict"].items()}
+""",
+        ),
+    ],
 }
