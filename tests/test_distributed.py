@@ -107,7 +107,7 @@ def test_a_changed_byte_makes_the_comparison_fail(folder, tmp_path):
 
 def test_times_and_bytes_are_noted_for_each_rank(folder):
     for rank in json.loads((folder / "timed_2.json").read_text()):
-        assert [row["MB"] for row in rank] == [1, 8, 32]
+        assert [row["MB"] for row in rank] == [1, 4, 16]
         for row in rank:
             assert row["seconds"] > 0 and row["MB"] * 5e5 <= row["bytes"] < row["MB"] * 5e5 + 1e4
 
