@@ -521,7 +521,7 @@ def plot_rows(panels):
 # ---------------------------------------------------------------- several processes
 
 
-def torchrun(script, ranks, *arguments, check=True, timeout=120):
+def torchrun(script, ranks, *arguments, check=True, timeout=300):
     """Run a script in several processes, as `torchrun --nproc-per-node RANKS SCRIPT ARGUMENTS` does, and wait for it.
 
     They talk to each other through 127.0.0.1 and a free port, so no network is needed, and any number of calls can run

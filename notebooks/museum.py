@@ -58,7 +58,7 @@ size mismatch for | 03
 Missing key(s) in state_dict | 03
 Unexpected key(s) in state_dict | 03
 state_dict: "module. | 03
-state_dict: "epoch" | 04
+state_dict" | 04
 While copying the parameter named | 05
 Expected state_dict to be dict-like | 01
 KeyError: 'model_state_dict' | 04
@@ -117,6 +117,7 @@ You are trying to save a non contiguous tensor | 07
 is invalid, expected torch.Tensor | 07
 argument 'metadata' | 07
 header too large | 07
+invalid header length | 07
 file not fully covered | 07
 File does not contain tensor | 07
 state_dict: "1.weight" | 07
@@ -129,7 +130,7 @@ Size mismatch between saved | 09
 .metadata | 09
 
 10 | The doctor's visit
-cut short, or not a file of torch.save | 04
+File is not a zip file | 04
 Bad CRC-32 | 07
 does not fit the sizes beside it | 04
 holds a number that is not finite | 04
@@ -279,7 +280,7 @@ class FullDisk(io.BytesIO):
     """A file in memory on a disk that is full after a thousand bytes."""
 
     def write(self, data):
-        if self.tell() > 1000:
+        if self.tell() + len(data) > 1000:
             raise OSError("No space left on device")
         return super().write(data)
 
@@ -387,17 +388,36 @@ _LOSSES = {
     "frozen": lambda model: model[1].bias.requires_grad_(False),
     "mode": lambda model: model[2].eval(),
 }
+_MORE = [  # the same four words, in other places
+    ("numbers", lambda model, other: other[0].weight.data.add_(1)),
+    ("frozen", lambda model, other: (model[0].bias.requires_grad_(False), other[0].weight.requires_grad_(False))),
+    ("mode", lambda model, other: setattr(other, "training", False)),
+    ("mode", lambda model, other: other[3][0].eval()),
+    ("settings", lambda model, other: setattr(other[1], "eps", 0.1)),
+]
+
+
+def _parts():
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.1), nn.Sequential(nn.Dropout(0.1)))
 
 
 def pairs():
-    """Yield (words, model, other) for each set of words in _LOSSES: other is a copy that has lost what they name."""
+    """Yield (words, model, other): other is a copy of the model that has lost what the words (a set of str) name.
+
+    First each set of the words in _LOSSES, then the losses of _MORE, one at a time.
+    """
     for count in range(len(_LOSSES) + 1):
         for words in combinations(_LOSSES, count):
-            model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.1))
+            model = _parts()
             other = copy.deepcopy(model)
             for word in words:
                 _LOSSES[word](other)
             yield set(words), model, other
+    for word, lose in _MORE:
+        model = _parts()
+        other = copy.deepcopy(model)
+        lose(model, other)
+        yield {word}, model, other
 
 
 def write_patient(path):

@@ -9,6 +9,9 @@ import torch
 from notebook_tools import NOTEBOOKS, read
 from torch import nn
 
+import fc_model
+import helper
+
 sys.path.append(str(Path(__file__).resolve().parents[1] / "notebooks"))
 import museum
 
@@ -99,6 +102,50 @@ def test_a_test_that_does_not_tell_the_broken_from_the_mended_is_refused():
 def test_a_message_is_looked_up_by_any_piece_of_it():
     assert museum.look_up("RuntimeError: size mismatch for 0.weight: copying …") == {"size mismatch for": (4, "03")}
     assert museum.look_up("no such message") == {}
+
+
+def test_a_checkpoint_is_found_whatever_its_first_field():
+    for checkpoint in ({"epoch": 3, "state_dict": {}}, {"input_size": 4, "model_state_dict": {}}):
+        with pytest.raises(RuntimeError) as error:
+            nn.Linear(1, 1).load_state_dict(checkpoint)
+        assert 'state_dict"' in museum.look_up(str(error.value))
+    with pytest.raises(RuntimeError) as error:
+        nn.Linear(1, 1).load_state_dict({"layer.weight": torch.ones(1, 1)})
+    assert 'state_dict"' not in museum.look_up(str(error.value))
+
+
+def test_a_flipped_bit_is_not_called_cut_short(tmp_path):
+    model, path = fc_model.Network(4, 3, [8]), tmp_path / "a.pth"
+    fc_model.save_checkpoint(model, path)
+    data = path.read_bytes()
+    for spoiled, label in ((museum.flip(data, model.output.bias), "Bad CRC-32"), (data[:99], "File is not a zip file")):
+        path.write_bytes(spoiled)
+        with pytest.raises(fc_model.CheckpointError) as error:
+            fc_model.read_checkpoint(path)
+        assert list(museum.look_up(str(error.value))) == [label]
+
+
+def test_a_full_disk_takes_a_thousand_bytes():
+    disk = museum.FullDisk()
+    disk.write(bytes(1000))
+    for size in (1, 5000):
+        with pytest.raises(OSError, match="No space left"):
+            disk.write(bytes(size))
+    with pytest.raises(OSError, match="No space left"):
+        museum.FullDisk().write(bytes(5000))
+
+
+def test_pairs_have_lost_what_their_words_say():
+    words = [frozenset(words) for words, _, _ in museum.pairs()]
+    assert len(set(words[:16])) == 16 and len(words) == 21
+    for words, one, other in museum.pairs():
+        differ = {
+            "numbers": not helper.same_weights(one, other),
+            "settings": str(one) != str(other),
+            "frozen": [p.requires_grad for p in one.parameters()] != [p.requires_grad for p in other.parameters()],
+            "mode": [m.training for m in one.modules()] != [m.training for m in other.modules()],
+        }
+        assert words == {word for word, differs in differ.items() if differs}
 
 
 def test_one_bit_is_flipped(tmp_path):

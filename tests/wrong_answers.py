@@ -1047,6 +1047,128 @@ def load_sharded(model, folder):
 """,
         ),
     ],
+    "9.1": [
+        (
+            "row 5 of 10 on 4 ranks: 2, it is 1",
+            """
+def owner(row, rows, ranks):
+    return row * ranks // rows
+""",
+        ),
+        (
+            "row 2 of 10 on 4 ranks: 1, it is 0",
+            """
+def owner(row, rows, ranks):
+    return row // max(1, rows // ranks)
+""",
+        ),
+        (
+            "row 1 of 10 on 2 ranks: 1, it is 0",
+            """
+def owner(row, rows, ranks):
+    return row % ranks
+""",
+        ),
+        (
+            "row 8 of 10 on 4 ranks: 3, it is 2",
+            """
+def owner(row, rows, ranks):
+    few, more = divmod(rows, ranks)
+    if row < more * (few + 1):
+        return row // (few + 1)
+    return more + (row - more * (few + 1)) // few
+""",
+        ),
+    ],
+    "9.2": [
+        (
+            "the dtype is another one",
+            """
+def read_tensor(step, name):
+    tensor = torch.empty(dcp.FileSystemReader(step).read_metadata().state_dict_metadata[name].size)
+    dcp.load({name: tensor}, checkpoint_id=step)
+    return tensor
+""",
+        ),
+        (
+            "CheckpointException: CheckpointException ranks:dict_keys([0])…",
+            """
+def read_tensor(step, name):
+    dcp_to_torch_save(step, folder / "whole.pth")
+    value = torch.load(folder / "whole.pth")
+    parts = name.split(".", 1)
+    return value[parts[0]] if len(parts) == 1 else value[parts[0]][parts[1]]
+""",
+        ),
+        (
+            "it has other numbers",
+            """
+def read_tensor(step, name):
+    metadata = dcp.FileSystemReader(step).read_metadata()
+    place = next(p for i, p in metadata.storage_data.items() if i.fqn == name)
+    with open(step / place.relative_path, "rb") as file:
+        file.seek(place.offset)
+        (folder / "part.pth").write_bytes(file.read(place.length))
+    return torch.load(folder / "part.pth")
+""",
+        ),
+    ],
+    "9.3": [
+        (
+            "the last byte of __0_0.distcp is missing",
+            """
+def is_whole(step):
+    if not (step / ".metadata").exists():
+        return False
+    places = dcp.FileSystemReader(step).read_metadata().storage_data.values()
+    return all((step / each.relative_path).exists() for each in places)
+""",
+        ),
+        (
+            "FileNotFoundError: …",
+            """
+def is_whole(step):
+    places = dcp.FileSystemReader(step).read_metadata().storage_data.values()
+    sizes = {path.name: path.stat().st_size for path in step.iterdir()}
+    return all(sizes.get(each.relative_path, 0) >= each.offset + each.length for each in places)
+""",
+        ),
+        (
+            "a file that DCP does not know does no harm",
+            """
+def is_whole(step):
+    if not (step / ".metadata").exists():
+        return False
+    ends = {}
+    for each in dcp.FileSystemReader(step).read_metadata().storage_data.values():
+        ends[each.relative_path] = max(ends.get(each.relative_path, 0), each.offset + each.length)
+    return ends == {path.name: path.stat().st_size for path in step.iterdir() if path.name != ".metadata"}
+""",
+        ),
+    ],
+    "9.4": [
+        (
+            "on 2 ranks .metadata says otherwise",
+            """
+def fullest(shapes, ranks, bytes_a_number):
+    return -(-sum(torch.Size(shape).numel() for shape in shapes.values()) // ranks) * bytes_a_number
+""",
+        ),
+        (
+            "one rank holds all 311 numbers",
+            """
+def fullest(shapes, ranks, bytes_a_number):
+    return sum(-(-shape[0] // ranks) for shape in shapes.values()) * bytes_a_number
+""",
+        ),
+        (
+            "a tensor may have more than two dimensions",
+            """
+def fullest(shapes, ranks, bytes_a_number):
+    return sum(-(-shape[0] // ranks) * (*shape, 1)[1] for shape in shapes.values()) * bytes_a_number
+""",
+        ),
+    ],
     "10.1": [
         (
             "B: do the unexpected keys look like those of weights?",
@@ -1110,6 +1232,56 @@ def lost(saved, loaded):
     return set()
 """,
         ),
+        (
+            "lost: ['mode'], found: nothing",
+            """
+def lost(saved, loaded):
+    found = set() if helper.same_weights(saved, loaded) else {"numbers"}
+    if str(saved) != str(loaded):
+        found.add("settings")
+    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
+        found.add("frozen")
+    parts = [[one.training, *[m.training for m in one.children()]] for one in (saved, loaded)]
+    if parts[0] != parts[1]:
+        found.add("mode")
+    return found
+""",
+        ),
+        (
+            "lost: ['frozen'], found: nothing",
+            """
+def lost(saved, loaded):
+    found = set() if helper.same_weights(saved, loaded) else {"numbers"}
+    if str(saved) != str(loaded):
+        found.add("settings")
+    if sum(p.requires_grad for p in saved.parameters()) != sum(p.requires_grad for p in loaded.parameters()):
+        found.add("frozen")
+    if [m.training for m in saved.modules()] != [m.training for m in loaded.modules()]:
+        found.add("mode")
+    return found
+""",
+        ),
+        (
+            "lost: ['settings'], found: nothing",
+            """
+def lost(saved, loaded):
+    found = set() if helper.same_weights(saved, loaded) else {"numbers"}
+    if saved[2].p != loaded[2].p:
+        found.add("settings")
+    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
+        found.add("frozen")
+    if [m.training for m in saved.modules()] != [m.training for m in loaded.modules()]:
+        found.add("mode")
+    return found
+""",
+        ),
+        (
+            "lost returns a set; the empty one is set()",
+            """
+def lost(saved, loaded):
+    return [] if helper.same_weights(saved, loaded) else ["numbers"]
+""",
+        ),
     ],
     "10.3": [
         (
@@ -1133,6 +1305,19 @@ healed["state_dict"] = {key.removeprefix("module."): tensor for key, tensor in h
 healed = torch.load(folder / "patient.pt", weights_only=False)
 del healed["loss"]
 healed["state_dict"] = {key.removeprefix("module."): tensor for key, tensor in healed["state_dict"].items()}
+""",
+        ),
+        (
+            "a plain torch.load still refuses it: which value is no plain one?",
+            """
+healed = torch.load(folder / "patient.pt", weights_only=False)
+scalar = type(healed["loss"]).__reduce__(healed["loss"])[0]
+torch.serialization.add_safe_globals([scalar, np.dtype, np.dtypes.Float64DType])
+plain = {key.removeprefix("module."): tensor for key, tensor in healed["state_dict"].items()}
+healed["state_dict"] = dict(plain)
+for kind in ("weight", "bias"):
+    healed["state_dict"][f"hidden_layers.1.{kind}"] = plain[f"hidden_layers.2.{kind}"]
+    healed["state_dict"][f"hidden_layers.2.{kind}"] = plain[f"hidden_layers.1.{kind}"]
 """,
         ),
     ],
