@@ -12,8 +12,9 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import zipfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -446,7 +447,7 @@ def plot_decisions(decisions, otherwise):
 
 
 def plot_loading_sizes(rows):
-    """Draw what notebooks/08_measure_loading.py measured at several sizes: bars are medians, dots the measurements.
+    """Draw what notebooks/08_measure_loading.py measured at several sizes: bars are what counts, dots all measurements.
 
     rows is the list that the program prints. Ways that were measured at one size only are left out; ValueError if
     that leaves none.
@@ -479,7 +480,7 @@ def plot_loading_sizes(rows):
 def plot_loading_ways(rows):
     """Draw what notebooks/08_measure_loading.py measured: a row a way, pale once each weight has been read.
 
-    rows are some of the entries that the program prints. Bars are medians.
+    rows are some of the entries that the program prints.
     """
     _, axes = plt.subplots(1, 2, figsize=(11, 1.3 + 0.42 * len(rows)), sharey=True)
     ways = [row["way"] for row in rows]
@@ -524,8 +525,9 @@ def plot_rows(panels):
 def torchrun(script, ranks, *arguments, check=True, timeout=300):
     """Run a script in several processes, as `torchrun --nproc-per-node RANKS SCRIPT ARGUMENTS` does, and wait for it.
 
-    They talk to each other through 127.0.0.1 and a free port, so no network is needed, and any number of calls can run
-    side by side. Each has one thread, the environment of this process, and its working directory.
+    They talk to each other through 127.0.0.1 and a free port, so no network but this machine's own (`lo`) is needed,
+    and any number of calls can run side by side. Each has one thread, the environment of this process, and its working
+    directory.
 
     Args:
         script (str or Path): a Python file. ranks (int): how many processes. arguments: handed to each, as text.
@@ -539,13 +541,16 @@ def torchrun(script, ranks, *arguments, check=True, timeout=300):
         RuntimeError: a process failed, or time is up; its text ends with what the processes said last.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-    command += ["--nproc-per-node", ranks, script, *arguments]
+    program = ["--nproc-per-node", ranks, script, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for _, name in socket.if_nameindex():
         if name in ("lo", "lo0"):  # gloo would look up the host's name, which need not have an address
             environment["GLOO_SOCKET_IFNAME"] = name
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "errors": "replace"}
-    with subprocess.Popen([str(part) for part in command], env=environment, **options) as launcher:
+    with ExitStack() as stack:
+        logs = stack.enter_context(tempfile.TemporaryDirectory())  # torchrun makes a folder, and would leave it
+        command = [str(part) for part in (*command, "--log-dir", logs, *program)]
+        launcher = stack.enter_context(subprocess.Popen(command, env=environment, **options))
         try:
             stdout, stderr = launcher.communicate(timeout=timeout)
             problem = f"exit code {launcher.returncode}" if check and launcher.returncode else ""

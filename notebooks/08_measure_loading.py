@@ -2,28 +2,29 @@
 
     python 08_measure_loading.py FOLDER REPEATS MB [MB ...]
 
-For each size the program writes a model of about MB million bytes to FOLDER, loads it REPEATS times in each way, and
-deletes it. The first three of `WAYS` are measured at every size, the others at the last one only. It prints JSON, a
-list with an entry for each way and size:
+For each size the program writes a model of about MB million bytes to a new folder in FOLDER, which it deletes at the
+end, and loads it REPEATS times in each way. The first three of `WAYS` are measured at every size, the others at the
+last one only. It prints JSON, a list with an entry for each way and size:
 
     {"way": "state_dict", "mb": 50, "size": 50331648, "seconds": 0.13, "copies": 2.0, "read_seconds": ...,
      "read_copies": ..., "measured": {"seconds": [...], "copies": [...], "read_seconds": ..., "read_copies": ...}}
 
-The numbers are medians of what was measured. `copies` is the peak of memory, the most that the process ever held less
-what it held before, as a multiple of the model's size in bytes. read_seconds and read_copies are the same after each
-weight has been read once. A peak never goes down, so each measurement has a process of its own. The files have been
-written a moment ago, so the system still has them in memory: this is about loading, not about disks.
+The numbers are the smallest of those measured: whatever else the machine does can only add to them. `copies` is the
+peak of memory, the most that the process ever held less what it held before, as a multiple of the model's size in
+bytes. read_seconds and read_copies are the same after each weight has been read once. A peak never goes down, so each
+measurement has a process of its own. The files have been written a moment ago, so the system still has them in
+memory: this is about loading, not about disks.
 
 On Linux a process starts as a copy of one that has imported PyTorch. Elsewhere each one has to import it, which takes
-seconds, so there REPEATS counts as 1. Lesson 08 runs this program.
+seconds, so there REPEATS counts as 1 at all sizes but the last. Lesson 08 runs this program.
 """
 
 import json
 import multiprocessing
 import os
 import re
-import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def load(way, folder, layers, width):
     if way == "tensors, copied":
         model = build_empty(layers, width)
         for key, tensor in model.state_dict().items():
+            # Anew for each: as long as a file is open, what was read of it stays mapped, and counts.
             with safe_open(folder / "model.safetensors", "pt") as file:
                 tensor.copy_(file.get_tensor(key))
         return model
@@ -169,19 +171,18 @@ def main(folder, repeats, sizes):
         in_a_process_of_its_own(context, write, folder, layers, WIDTH)
         ways = WAYS if mb == sizes[-1] else WAYS[:3]
         size, found = 4 * WIDTH**2 * layers, {way: [] for way in ways}
-        for _ in range(repeats if linux else 1):
+        for _ in range(repeats if linux or mb == sizes[-1] else 1):
             for way in ways:
                 found[way].append(in_a_process_of_its_own(context, measure, way, folder, layers, WIDTH))
         for way in ways:
             seconds, peaks, read_seconds, read_peaks = zip(*found[way])
             measured = {"seconds": seconds, "copies": [peak / size for peak in peaks]}
             measured |= {"read_seconds": read_seconds, "read_copies": [peak / size for peak in read_peaks]}
-            medians = {name: statistics.median(values) for name, values in measured.items()}
-            results.append({"way": way, "mb": mb, "size": size, **medians, "measured": measured})
-        for path in folder.glob("*.*"):
-            path.unlink()
+            least = {name: min(values) for name, values in measured.items()}
+            results.append({"way": way, "mb": mb, "size": size, **least, "measured": measured})
     print(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), [float(mb) for mb in sys.argv[3:]])
+    with tempfile.TemporaryDirectory(dir=sys.argv[1]) as new:
+        main(Path(new), int(sys.argv[2]), [float(mb) for mb in sys.argv[3:]])

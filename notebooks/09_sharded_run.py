@@ -216,6 +216,10 @@ def killed(folder, seed, mesh):
 
 def resumed(folder, seed, mesh):
     """Go on from the killed run's last complete checkpoint, on 1 rank, on 2, and so on up to all."""
+    if dist.get_rank() == 0:
+        for ranks in range(1, mesh.size() + 1):
+            shutil.rmtree(folder / f"on_{ranks}", ignore_errors=True)  # of an earlier start
+    dist.barrier()
     last = latest_complete(folder / "killed")
     for ranks in range(1, mesh.size() + 1):
         some = DeviceMesh("cpu", range(ranks))  # a collective: all ranks call it, also those that are not in it

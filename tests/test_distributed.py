@@ -113,7 +113,10 @@ def test_times_and_bytes_are_noted_for_each_rank(folder):
 
 
 def test_one_rank_goes_on_from_what_two_have_saved(folder, mesh):
+    earlier = folder / "on_1" / "step_000020" / "left by an earlier start"
+    earlier.mkdir(parents=True)
     sharded_run.resumed(folder, SEED, mesh)
+    assert not earlier.exists()
     expected = torch.load(folder / "end.pth")["optimizer"]["param_groups"]
     start, end = (sharded_run.tensors(folder / name) for name in ("loaded_by_1.pth", "end_on_1.pth"))
     assert sharded_run.difference(end, sharded_run.tensors(folder / "end.pth")) < 1e-4

@@ -448,12 +448,12 @@ def loading_rows(*sizes):
         for copies, way in enumerate(["whole model", "state_dict"], start=1):
             row = {"seconds": size * copies / 1e9, "copies": copies, "read_seconds": size * copies / 5e8}
             row["read_copies"] = copies + 0.5
-            measured = {name: [0.9 * value, value, 3 * value] for name, value in row.items()}
+            measured = {name: [3 * value, value, 1.1 * value] for name, value in row.items()}
             rows.append({"way": way, "size": size, **row, "measured": measured})
     return rows
 
 
-def test_plot_loading_sizes_draws_medians_as_bars_and_measurements_as_dots():
+def test_plot_loading_sizes_draws_what_counts_as_bars_and_measurements_as_dots():
     rows = loading_rows(10_000_000, 20_000_000)
     rows.append({**rows[0], "way": "measured once"})
     left, right = helper.plot_loading_sizes(rows)
@@ -580,6 +580,7 @@ def launches(tmp_path_factory):
     """Three calls side by side: what each returned or raised, by the first argument of the script."""
     folder = tmp_path_factory.mktemp("torchrun")
     (folder / "ranks.py").write_text(RANKS)
+    (folder / "temporary").mkdir()
 
     def call(what, **options):
         try:
@@ -587,7 +588,8 @@ def launches(tmp_path_factory):
         except RuntimeError as error:
             return str(error)
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder / "temporary"))  # of the processes: this one has looked it up before
         calls = {"work": {}, "fail": {}, "sleep": {"timeout": 12}}
         calls = {what: pool.submit(call, what, **options) for what, options in calls.items()}
         return folder, {what: future.result() for what, future in calls.items()}
@@ -608,3 +610,7 @@ def test_torchrun_ends_all_ranks_when_time_is_up(launches):
     assert results["sleep"] == "ranks.py in 2 processes: not done after 12 seconds"
     for path in folder.glob("sleep_*"):
         assert not psutil.pid_exists(int(path.read_text()))
+
+
+def test_torchrun_leaves_nothing_in_the_folder_for_temporary_files(launches):
+    assert list((launches[0] / "temporary").iterdir()) == []

@@ -39,7 +39,7 @@ OTHERS = {
     "01_save_and_reload": {"STEPS": 400},
     "02_state_dict_anatomy": {"EPOCHS": 1, "PRINT_EVERY": 90},
     "04_checkpoints": {"EPOCHS": 5},
-    "08_large_checkpoints": {"SIZE": 60},
+    "08_large_checkpoints": {"SIZE": 50},
 }
 
 

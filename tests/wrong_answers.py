@@ -729,7 +729,7 @@ def balanced(labels, count):
     ],
     "7.1": [
         (
-            "torch.load would refuse it: a NumPy number, an array, a Path or a Namespace is left",
+            "torch.load would still refuse: PosixPath, dtype, scalar",
             """
 def to_plain(thing):
     plain = {}
@@ -797,10 +797,70 @@ def to_plain(thing):
     return thing
 """,
         ),
+        (
+            "the array must keep its numbers and its dtype",
+            """
+def to_plain(thing):
+    if isinstance(thing, np.generic):
+        return thing.item()
+    if isinstance(thing, np.ndarray):
+        return torch.tensor(thing.tolist())
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, Namespace):
+        return to_plain(vars(thing))
+    if isinstance(thing, dict):
+        return {key: to_plain(value) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [to_plain(value) for value in thing]
+    return thing
+""",
+        ),
+        (
+            "what stands deeper, or in a tuple, has changed",
+            """
+def to_plain(thing):
+    if isinstance(thing, np.generic):
+        return thing.item()
+    if isinstance(thing, np.ndarray):
+        return torch.from_numpy(thing)
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, Namespace):
+        return to_plain(vars(thing))
+    if isinstance(thing, dict):
+        return {key: to_plain(value) for key, value in thing.items()}
+    if isinstance(thing, (list, tuple)):
+        return [to_plain(value) for value in thing]
+    return thing
+""",
+        ),
+        (
+            "the original changed",
+            """
+def to_plain(thing):
+    if isinstance(thing, np.generic):
+        return thing.item()
+    if isinstance(thing, np.ndarray):
+        return torch.from_numpy(thing)
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, Namespace):
+        plain = vars(thing)
+        for key in plain:
+            plain[key] = to_plain(plain[key])
+        return plain
+    if isinstance(thing, dict):
+        return {key: to_plain(value) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [to_plain(value) for value in thing]
+    return thing
+""",
+        ),
     ],
     "7.2": [
         (
-            "beside the tensors this came back: {'input_size': '5', …",
+            "beside the tensors this came back: {'input_size': '784', …",
             """
 from safetensors import safe_open
 
@@ -817,7 +877,7 @@ def from_safetensors(path):
 """,
         ),
         (
-            "beside the tensors this came back: {'input_size': 5, 'output_size': 2, 'hidden_layers': [4]}",
+            "beside the tensors this came back: {'input_size': 784, 'output_size': 10, 'hidden_layers': [8, 6]}",
             """
 from safetensors import safe_open
 
@@ -846,7 +906,7 @@ def from_safetensors(path):
 """,
         ),
         (
-            "KeyError: 'hidden_layers.0.weight'",
+            "the tensors must keep their names: ['state_dict.hidden_layers.0.bias', …",
             """
 from safetensors import safe_open
 
@@ -863,10 +923,62 @@ def from_safetensors(path):
     return rest | {"state_dict": {key.partition(".")[2]: value for key, value in load_file(path).items()}}
 """,
         ),
+        (
+            "eval runs the text",
+            """
+from safetensors import safe_open
+
+
+def to_safetensors(checkpoint, path):
+    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
+    save_file(checkpoint["state_dict"], path, metadata={"rest": repr(rest)})
+
+
+def from_safetensors(path):
+    with safe_open(path, "pt") as file:
+        rest = eval(file.metadata()["rest"])
+    return rest | {"state_dict": load_file(path)}
+""",
+        ),
+        (
+            "the checkpoint that you were given has changed: take its parts without pop",
+            """
+from safetensors import safe_open
+
+
+def to_safetensors(checkpoint, path):
+    weights = checkpoint.pop("state_dict")
+    save_file(weights, path, metadata={"rest": json.dumps(checkpoint)})
+
+
+def from_safetensors(path):
+    with safe_open(path, "pt") as file:
+        rest = json.loads(file.metadata()["rest"])
+    return rest | {"state_dict": load_file(path)}
+""",
+        ),
+        (
+            "beside the tensors this came back: {'input_size': 784, 'output_size': 10, 'hidden_layers': [8, 6], …",
+            """
+from safetensors import safe_open
+
+
+def to_safetensors(checkpoint, path):
+    fields = ("input_size", "output_size", "hidden_layers", "drop_p", "epoch")
+    rest = {key: checkpoint[key] for key in fields}
+    save_file(checkpoint["state_dict"], path, metadata={"rest": json.dumps(rest)})
+
+
+def from_safetensors(path):
+    with safe_open(path, "pt") as file:
+        rest = json.loads(file.metadata()["rest"])
+    return rest | {"state_dict": load_file(path)}
+""",
+        ),
     ],
     "7.3": [
         (
-            "three empty lists: nothing has changed yet",
+            "nothing has changed yet, and you found ([], [], ['manifest.json'])",
             """
 def verify(folder):
     listed = json.loads((folder / "manifest.json").read_text())
@@ -886,7 +998,7 @@ def verify(folder):
 """,
         ),
         (
-            "y and z are extra; you found []",
+            "extra: x.json y z; you found []",
             """
 def verify(folder):
     listed = json.loads((folder / "manifest.json").read_text())
@@ -896,7 +1008,7 @@ def verify(folder):
 """,
         ),
         (
-            "b and f are changed; you found ['f', 'b']",
+            "changed: b f; you found ['f', 'b']",
             """
 def verify(folder):
     listed = json.loads((folder / "manifest.json").read_text())
@@ -904,6 +1016,27 @@ def verify(folder):
     there = {path.name for path in folder.iterdir()} - {"manifest.json"}
     changed = [name for name in listed if name in there and sha256(folder / name) != listed[name]]
     return changed, [name for name in listed if name not in there], sorted(there - listed.keys())
+""",
+        ),
+        (
+            "extra: x.json y z; you found ['y', 'z']",
+            """
+def verify(folder):
+    listed = json.loads((folder / "manifest.json").read_text())
+    there = {path.name for path in folder.iterdir() if path.suffix != ".json"}
+    changed = [name for name in listed.keys() & there if sha256(folder / name) != listed[name]]
+    return sorted(changed), sorted(listed.keys() - there), sorted(there - listed.keys())
+""",
+        ),
+        (
+            "UnicodeDecodeError: …",
+            """
+def verify(folder):
+    listed = json.loads((folder / "manifest.json").read_text())
+    there = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name != "manifest.json"}
+    found = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in there.items()}
+    changed = [name for name in listed.keys() & there if found[name] != listed[name]]
+    return sorted(changed), sorted(listed.keys() - there), sorted(there.keys() - listed.keys())
 """,
         ),
     ],
@@ -917,7 +1050,7 @@ def left_behind(model, optimizer):
 """,
         ),
         (
-            "this optimizer holds all four, in four groups",
+            "this optimizer holds all four, in four groups, the last one first",
             """
 def left_behind(model, optimizer):
     held = {id(p) for p in optimizer.param_groups[0]["params"]}
@@ -925,7 +1058,23 @@ def left_behind(model, optimizer):
 """,
         ),
         (
-            "equal numbers are not the same parameter",
+            "this optimizer holds all four, in four groups, the last one first",
+            """
+def left_behind(model, optimizer):
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    return [name for (name, p), q in zip(model.named_parameters(), held) if p.requires_grad and p is not q]
+""",
+        ),
+        (
+            "equal numbers, in one memory, are still two parameters",
+            """
+def left_behind(model, optimizer):
+    held = {p.data_ptr() for group in optimizer.param_groups for p in group["params"]}
+    return [name for name, p in model.named_parameters() if p.requires_grad and p.data_ptr() not in held]
+""",
+        ),
+        (
+            "equal numbers, in one memory, are still two parameters",
             """
 def left_behind(model, optimizer):
     held = [p for group in optimizer.param_groups for p in group["params"]]
@@ -961,6 +1110,23 @@ def shrink(state_dict):
             """
 def shrink(state_dict):
     return {k: t.clone() if t.untyped_storage().nbytes() != t.nbytes else t for k, t in state_dict.items()}
+""",
+        ),
+        (
+            "the tied ones are written twice",
+            """
+def shrink(state_dict):
+    return {k: t.clone() if t.untyped_storage().nbytes() > 4 * t.numel() else t for k, t in state_dict.items()}
+""",
+        ),
+        (
+            "the given dict must stay as it is",
+            """
+def shrink(state_dict):
+    for key, tensor in state_dict.items():
+        if tensor.untyped_storage().nbytes() > tensor.nbytes:
+            state_dict[key] = tensor.clone()
+    return state_dict
 """,
         ),
     ],
@@ -1006,6 +1172,22 @@ def load_adapted(base_path, adapter_path):
 """,
         ),
         (
+            "a parameter of another name must raise ValueError",
+            """
+def load_adapted(base_path, adapter_path):
+    adapter = torch.load(adapter_path)
+    if adapter["base"] != fingerprint(base_path):
+        raise ValueError("another base")
+    base = fc_model.Network(784, 10, [512, 256, 128])
+    base.load_state_dict(load_file(base_path))
+    network = with_adapter(base)
+    if len(adapter["weights"]) != len(trainable(network)):
+        raise ValueError("another number of keys")
+    network.load_state_dict(adapter["weights"], strict=False)
+    return network
+""",
+        ),
+        (
             "read the base from its file",
             """
 def load_adapted(base_path, adapter_path):
@@ -1019,7 +1201,7 @@ def load_adapted(base_path, adapter_path):
     ],
     "8.4": [
         (
-            "a file that the index does not name was loaded",
+            "a key was loaded from a file that the index does not name for it",
             """
 def load_sharded(model, folder):
     for path in sorted(folder.glob("*.safetensors")):
@@ -1029,16 +1211,41 @@ def load_sharded(model, folder):
 """,
         ),
         (
-            "ValueError must be raised",
+            "a key was loaded from a file that the index does not name for it",
             """
 def load_sharded(model, folder):
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     for name in set(index["weight_map"].values()):
         model.load_state_dict(load_file(folder / name), strict=False, assign=True)
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise ValueError("a tensor is missing")
 """,
         ),
         (
-            "the weights are still on meta",
+            "a key in the index and in no file must raise ValueError",
+            """
+def load_sharded(model, folder):
+    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    for name in set(weight_map.values()):
+        shard = {key: t for key, t in load_file(folder / name).items() if weight_map.get(key) == name}
+        model.load_state_dict(shard, strict=False, assign=True)
+""",
+        ),
+        (
+            "a key in the index and in no file must raise ValueError",
+            """
+def load_sharded(model, folder):
+    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    if model.state_dict().keys() - weight_map.keys():
+        raise ValueError("the index lacks a key")
+    model.to_empty(device="cpu")
+    for name in set(weight_map.values()):
+        shard = {key: t for key, t in load_file(folder / name).items() if weight_map.get(key) == name}
+        model.load_state_dict(shard, strict=False)
+""",
+        ),
+        (
+            "some weights are still on meta",
             """
 def load_sharded(model, folder):
     index = json.loads((folder / "model.safetensors.index.json").read_text())
@@ -1079,6 +1286,14 @@ def owner(row, rows, ranks):
     return more + (row - more * (few + 1)) // few
 """,
         ),
+        (
+            "by arithmetic alone: it must do for 10**15 rows, too",
+            """
+def owner(row, rows, ranks):
+    pieces = torch.arange(rows).chunk(ranks)
+    return next(rank for rank, piece in enumerate(pieces) if row in piece)
+""",
+        ),
     ],
     "9.2": [
         (
@@ -1091,7 +1306,7 @@ def read_tensor(step, name):
 """,
         ),
         (
-            "CheckpointException: CheckpointException ranks:dict_keys([0])…",
+            "it fails where all other tensors are erased: it must read no other",
             """
 def read_tensor(step, name):
     dcp_to_torch_save(step, folder / "whole.pth")
@@ -1148,7 +1363,7 @@ def is_whole(step):
     ],
     "9.4": [
         (
-            "on 2 ranks .metadata says otherwise",
+            "on 2 ranks rank 0 holds 1968 bytes, says .metadata",
             """
 def fullest(shapes, ranks, bytes_a_number):
     return -(-sum(torch.Size(shape).numel() for shape in shapes.values()) // ranks) * bytes_a_number
