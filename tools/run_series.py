@@ -90,8 +90,11 @@ def run(path, output, k, count):
             # The file is written once, at the end: writing it after each cell takes seconds.
             request_save_on_cell_execute=False,
             autosave_cell_every=0,
-            # Its warnings, on encryption and the like, are not the reader's.
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            # Its warnings, on encryption and the like, are not the reader's, nor what it logs while it shuts down.
+            extra_arguments=[
+                "--IPKernelApp.log_level=CRITICAL",
+                "--IPKernelApp.exec_lines=__import__('logging').getLogger('tornado').setLevel('CRITICAL')",
+            ],
         )
     except papermill.PapermillExecutionError as problem:
         where, error = f"cell [{problem.exec_count}]", one_line(f"{problem.ename}: {problem.evalue}")

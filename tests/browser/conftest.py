@@ -92,6 +92,11 @@ def series(worker_id):
     shutil.copytree(ROOT / "data", copy / "data")
     for name in ("fc_model.py", "helper.py", "README.md"):
         shutil.copy(ROOT / name, copy)
+    # A seed that neither wrote the stored outputs nor is that of the other tests: each claim must hold with it, too.
+    for path in (copy / "notebooks").glob("*.ipynb"):
+        text, count = re.subn(r'"SEED = \d+', '"SEED = 7', path.read_text(encoding="utf-8"))
+        assert count == 1, path.name
+        path.write_text(text, encoding="utf-8")
     yield copy
     shutil.rmtree(folder)
 
