@@ -263,3 +263,5 @@ def main(arguments):
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    # gloo's threads outlive destroy_process_group, and now and then abort a process that ends in the usual way.
+    os._exit(0)
