@@ -8,8 +8,6 @@ from pathlib import Path
 
 import nbformat
 import papermill
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -63,12 +61,12 @@ def solve(notebook):
         again = nbformat.v4.new_code_cell(check.source, metadata={"tags": ["again"]})
         after = notebook.cells.index(check) + 1
         notebook.cells[after:after] = [solved, again]
-        stub.metadata["tags"], check.metadata["tags"] = ["tried"], ["tried"]
+        stub.metadata["tags"], check.metadata["tags"] = ["stub"], ["tried"]
     return notebook
 
 
 def marks(notebook, tag="check"):
-    """{exercise: True if its check printed the mark, False if it printed "not yet"}; tag="again": after `solve`."""
+    """{exercise: True for the mark, False for "not yet"}; behind `solve` "tried" are the stubs, "again" the solutions."""
     result = {}
     for cell in notebook.cells:
         if tag in tags(cell):
@@ -97,31 +95,14 @@ def run_nbval(*paths, **environment):
 
 def run_papermill(notebook, name, **parameters):
     """Run a notebook from a folder inside the project that must stay empty; returns what papermill wrote."""
-    (notebook,) = run_in_a_row([(notebook, parameters)], name)
-    return notebook
-
-
-def run_in_a_row(runs, name):
-    """Run notebooks one after the other in the same kernel, its variables deleted in between.
-
-    runs is a list of (notebook, {parameter: value}). Starting a kernel and importing torch takes longer than most
-    lessons do. Returns the notebooks as papermill wrote them.
-    """
     folder = SCRATCH / name
     source, target, empty = folder / "in.ipynb", folder / "out.ipynb", folder / "empty"
     empty.mkdir(parents=True, exist_ok=True)
-    cells, ends = [], []
-    for notebook, parameters in runs:
-        notebook = load_notebook_node(str(write(notebook, source)))
-        cells += (parameterize_notebook(notebook, parameters) if parameters else notebook).cells
-        cells.append(nbformat.v4.new_code_cell("%reset -f"))
-        ends.append(len(cells))
-    for i, cell in enumerate(cells):
-        cell["id"] = f"cell-{i}"
-    write(nbformat.v4.new_notebook(cells=cells, metadata=runs[0][0].metadata), source)
+    write(notebook, source)
     papermill.execute_notebook(
         source,
         target,
+        parameters,
         kernel_name="python3",
         cwd=empty,
         progress_bar=False,
@@ -130,8 +111,4 @@ def run_in_a_row(runs, name):
         autosave_cell_every=0,
     )
     assert not list(empty.iterdir()), f"the notebook left files in its working directory: {list(empty.iterdir())}"
-    written = read(target)
-    return [
-        nbformat.v4.new_notebook(cells=written.cells[start : end - 1], metadata=written.metadata)
-        for start, end in zip([0, *ends], ends)
-    ]
+    return read(target)
