@@ -66,7 +66,7 @@ def solve(notebook):
 
 
 def marks(notebook, tag="check"):
-    """{exercise: True for the mark, False for "not yet"}; behind `solve` "tried" are the stubs, "again" the solutions."""
+    """{exercise: True for its mark, False for "not yet"}; after `solve`, tag "tried" for stubs, "again"."""
     result = {}
     for cell in notebook.cells:
         if tag in tags(cell):
