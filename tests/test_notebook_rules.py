@@ -53,7 +53,8 @@ def complaints(path, notebook):
     goals = re.findall(r"^- ", title.partition("**You will be able to**")[2], re.MULTILINE)
     demand(3 <= len(goals) <= 5, f"{len(goals)} goals under 'You will be able to'")
     demand(times(notebook), "no **Time:** line with minutes to teach and for the exercises")
-    demand("**Needs first:**" in title, "no **Needs first:** line")
+    # On a line of its own: the index shows the line with the times as text, where a link would lead nowhere.
+    demand(re.search(r"^\*\*Needs first:\*\*", title, re.MULTILINE), "no **Needs first:** line")
     for heading in ("## Since the originals", "## Recap"):
         demand(re.search(f"^{heading}$", text, re.MULTILINE), f"no section '{heading}'")
     demand("**Next:**" in markdown[-1], "the last cell does not say what comes next")
@@ -212,6 +213,11 @@ def no_time(notebook):
 @spoils("Needs first")
 def no_needs(notebook):
     notebook.cells[0].source = notebook.cells[0].source.replace("**Needs first:**", "")
+
+
+@spoils("Needs first")
+def needs_behind_the_times(notebook):
+    notebook.cells[0].source = notebook.cells[0].source.replace("\n**Needs first:**", " **Needs first:**")
 
 
 @spoils("## Recap")
