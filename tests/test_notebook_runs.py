@@ -89,10 +89,12 @@ def test_marks_tell_stub_right_solution_and_wrong_solution_apart():
     notebook = small(code_cells(read(NOTEBOOKS[0]))[0].source + "\nimport helper")
     for name, solution in {"9.1": "answer = None", "9.2": "answer = 42", "9.3": "answer = 41"}.items():
         check = f'with helper.exercise("{name}"):\n    assert answer == 42, "think"'
-        cells = [nbformat.v4.new_code_cell("answer = None"), nbformat.v4.new_code_cell(check)]
+        stub = "answer = 42" if name == "9.3" else "answer = None"  # a stub that is solved already
+        cells = [nbformat.v4.new_code_cell(stub), nbformat.v4.new_code_cell(check)]
         cells += [nbformat.v4.new_markdown_cell(f"<details>\n\n```python\n{solution}\n```\n\n</details>")]
         for cell, tag in zip(cells, ["exercise", "check", "solution"]):
             cell.metadata["tags"] = [tag]
         notebook.cells += cells
     solved = run_papermill(solve(notebook), "marks")
+    assert marks(solved, "tried") == {"9.1": False, "9.2": False, "9.3": True}
     assert marks(solved, "again") == {"9.1": False, "9.2": True, "9.3": False}
