@@ -1,29 +1,21 @@
 """A fully connected classifier, the two functions that train and measure it, and its checkpoints.
 
-`Network` is the model of the whole series; `validation` measures it, `train` fits it. `WordAVGModel` is a small model
-for sentences. `save_checkpoint`, `load_checkpoint`, `read_checkpoint` and `resume` keep a `Network` and its training
-run in a file. `diff_state_dict` shows why a state_dict does not fit. Everything here is plain PyTorch: no registry, no
-configuration, no trainer class.
+`Network` is the model of the whole series; `validation` measures it, `train` fits it. `WordAVGModel`
+is a small model for sentences. `save_checkpoint` and `load_checkpoint` keep a `Network` in a file.
+Everything here is plain PyTorch: no registry, no configuration, no trainer class.
 """
 
-import contextlib
-import copy
-import os
-import pickle
-import random
 import sys
-import zipfile
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
 from reprlib import repr as short  # a value in a few characters, however large it is
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
+
+import checkpoints
+from checkpoints import CheckpointError
 
 
 class Network(nn.Module):
@@ -161,10 +153,12 @@ def train(model, trainloader, testloader, criterion, optimizer, epochs=5, print_
     Returns:
         list of (int, float, float, float): for each line the step (from 1), training loss, test loss and test
         accuracy, ready to plot: `steps, training, test, accuracy = zip(*history)`. Raises TypeError if epochs or
-        print_every is not an int, ValueError if one of them is below 1.
+        print_every is not an int, ValueError if one of them is below 1 or trainloader is empty.
     """
     _check_size("epochs", epochs)
     _check_size("print_every", print_every)
+    if len(trainloader) == 0:
+        raise ValueError("trainloader is empty: there is nothing to train on")
     device = next(model.parameters()).device
     history, step, running_loss = [], 0, 0.0
     # On stdout and without times: the line that stays in a notebook is then the same after each run.
@@ -198,301 +192,92 @@ def train(model, trainloader, testloader, criterion, optimizer, epochs=5, print_
 # ---------------------------------------------------------------- checkpoints
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint is damaged, is something else, or does not fit."""
+def save_checkpoint(model, path, **state):
+    """Write a network, and the sizes that rebuild it, to one file with `checkpoints.save`.
 
-
-# The fields of a checkpoint. The first four must be there.
-_FIELDS = {"input_size": int, "output_size": int, "hidden_layers": list, "state_dict": dict}
-_FIELDS |= {"drop_p": (int, float), "epoch": int, "loss": (int, float), "optimizer_state_dict": dict}
-_FIELDS |= {"scheduler_state_dict": dict, "generator_state": torch.Tensor, "torch_random_state": torch.Tensor}
-_FIELDS |= {"python_random_state": tuple, "cuda_random_states": list}
-
-
-def save_checkpoint(model, path, *, optimizer=None, scheduler=None, epoch=None, loss=None, generator=None):
-    """Write a model, and what its training needs to go on, to one file. Until that is whole, the old file stays.
-
-    The file is a dict that a plain `torch.load` reads: input_size, output_size, hidden_layers, drop_p, state_dict; if
-    given, epoch, loss, optimizer_state_dict, scheduler_state_dict, generator_state; with an optimizer also the random
-    states of torch, Python and CUDA, not NumPy. It is written to `<path>.tmp`, forced to the disk and renamed. A kill
-    may leave the .tmp, which the next save overwrites. Only one process at a time may save to a path.
+    The file is a dict that a plain `torch.load` reads: input_size, output_size, hidden_layers,
+    drop_p, state_dict, and what state adds, such as `optimizer=optimizer, epoch=3`. To go on with
+    the run, call `checkpoints.restore`; the network's name there is "state_dict".
 
     Args:
-        model (Network): its weights finite float32. What is frozen is not noted.
-        path (str or Path): its folder must exist. A symbolic link is followed.
-        optimizer, scheduler: torch.optim's, of the training run. generator (torch.Generator): the one, on the CPU,
-            that shuffles the training loader.
-        epoch (int): the last one done, from 0. loss (int or float): any figure that you want to find again.
+        model (Network): its weights finite float32, its parts those that Network makes.
+        path (str or Path): its folder must exist.
+        state: pieces and plain values, as in `checkpoints.save`.
 
     Raises:
-        TypeError: model is no Network. CheckpointError: a weight is not finite, a value of a wrong type. OSError,
-        RuntimeError: writing failed. Whatever is raised, path is as it was, and no .tmp is left.
+        CheckpointError: model is no Network that its sizes rebuild, or what `checkpoints.save`
+        raises. Whatever is raised, the old file is untouched.
     """
-    if not isinstance(model, Network):
-        raise TypeError(f"model must be a Network, got {type(model).__name__}: try model.module or model._orig_mod")
-    pieces = {"epoch": epoch, "loss": loss, "generator_state": generator and generator.get_state()}
-    pieces["optimizer_state_dict"] = optimizer and optimizer.state_dict()
-    pieces["scheduler_state_dict"] = scheduler and scheduler.state_dict()
-    if optimizer is not None:
-        pieces |= {"torch_random_state": torch.get_rng_state(), "python_random_state": random.getstate()}
-        pieces["cuda_random_states"] = torch.cuda.get_rng_state_all()  # an empty list where there is no CUDA
-    checkpoint = {
+    _check_parts(model)
+    sizes = {
         "input_size": model.hidden_layers[0].in_features,
         "output_size": model.output.out_features,
         "hidden_layers": [layer.out_features for layer in model.hidden_layers],
         "drop_p": model.dropout.p,
-        "state_dict": {key: tensor.contiguous() for key, tensor in model.state_dict().items()},
-    } | {name: piece for name, piece in pieces.items() if piece is not None}
-
-    path = os.path.realpath(path)
-    temporary = f"{path}.tmp"  # in the same folder: a file can be renamed only within its file system
-    try:
-        checkpoint = _check(checkpoint)
-        with open(temporary, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())  # else, after a power cut, the new name might stand for an empty file
-        if refused := torch.serialization.get_unsafe_globals_in_checkpoint(temporary):
-            raise CheckpointError(f"torch.load would refuse {', '.join(refused)}: convert it to a plain value")
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        if isinstance(error, CheckpointError):
-            raise CheckpointError(f"{path}: not saved: {error}") from None
-        raise
-    with contextlib.suppress(OSError):  # the new name is safe when the folder is; Windows opens no folders
-        folder = os.open(os.path.dirname(path), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def read_checkpoint(path, *, mmap=False):
-    """Read a checkpoint, check all of it, and return it. Nothing that is in the file is run.
-
-    Checked are the CRC-32 of each entry of the zip file (`torch.load` does not), the fields and their types, and the
-    keys, shapes, dtypes and finiteness of the weights. That finds accidents. It does not tell who wrote the file.
-
-    Args:
-        path (str or Path): a file of `save_checkpoint`, or of `torch.save` with a dict of the four required fields,
-            input_size, output_size, hidden_layers and state_dict. mmap (bool): as in `load_checkpoint`.
-
-    Returns:
-        dict: the fields that `save_checkpoint` lists, tensors on the CPU. Raises CheckpointError, `<path>: <reason>`,
-        for whatever is wrong with the content, and OSError, such as FileNotFoundError, if the file cannot be opened.
-    """
-    with open(path, "rb") as file, open(path, "rb") as again, ThreadPoolExecutor(1) as second_thread:
-        if not os.path.sameopenfile(file.fileno(), again.fileno()):
-            return read_checkpoint(path, mmap=mmap)  # between the two a new file was put in place
-        try:
-            _check_archive(file, contents=False)
-            # The numbers' CRC-32 takes as long as reading them does, so both are done at the same time.
-            numbers_checked = second_thread.submit(_check_archive, again, contents=not mmap)
-            file.seek(0)
-            checkpoint = torch.load(path if mmap else file, map_location="cpu", weights_only=True, mmap=mmap)
-            numbers_checked.result()
-            return _check(checkpoint, contents=not mmap)
-        except CheckpointError as error:
-            reason = str(error)
-        except zipfile.BadZipFile as error:
-            reason = f"damaged, cut short, or not a file of torch.save ({error})"
-        except pickle.UnpicklingError:  # its text advises weights_only=False, which runs what the file says
-            reason = "not loaded, because it holds more than tensors and plain values, and that could run code"
-        except Exception as error:
-            reason = f"damaged, or not a file of torch.save ({type(error).__name__})"
-    raise CheckpointError(f"{path}: {reason}")
+    }
+    if taken := sorted(state.keys() & {*sizes, "state_dict"}):
+        raise CheckpointError(f"save_checkpoint gives the name {taken[0]} itself: take another")
+    _empty_network(sizes | {"state_dict": model.state_dict()})
+    checkpoints.save(sizes | {"state_dict": model} | state, path)
 
 
 def load_checkpoint(path, *, map_location="cpu", mmap=False):
-    """Build the network that a checkpoint describes, with its weights, in eval mode and with nothing frozen.
+    """Build the network that a checkpoint describes, in eval mode and with nothing frozen.
 
-    Holds the weights once, and draws no random numbers. Without drop_p in the file it is 0.5. Raises what
-    `read_checkpoint` raises. To train on, call `resume` and `model.train()`.
-
-    Args:
-        path (str or Path): as in `read_checkpoint`.
-        map_location (str or torch.device): where the network shall be.
-        mmap (bool): True maps the file into memory: a file of any size opens at once, and its numbers are read when
-            they are first used. Its structure is checked, its numbers are not: damage or a NaN there goes unnoticed.
-            Don't touch the file while the network lives: changed in place it changes the weights, shortened it kills
-            the process. `save_checkpoint` to the same path is safe, since it makes a new file.
-    """
-    checkpoint = read_checkpoint(path, mmap=mmap)
-    model = _build(checkpoint)
-    model.load_state_dict(checkpoint["state_dict"], assign=True)
-    return model.to(map_location).eval()
-
-
-def resume(checkpoint, optimizer, scheduler=None, generator=None):
-    """Put the pieces of a training run, and last the global random states, back to where they were saved.
-
-    Make the pieces as in the interrupted run, over the loaded network, and call this right before the loop. On the
-    same machine and number of threads the run then goes on equal, to the bit, to one that was never interrupted.
+    The weights are held once, and no random numbers are drawn. A file of torch.save with
+    input_size, output_size, hidden_layers and state_dict loads too; without drop_p it is 0.5.
 
     Args:
-        checkpoint (dict): what `read_checkpoint` returned; it is not changed.
-        optimizer, scheduler, generator: the pieces that `save_checkpoint` was given, no more and no fewer.
+        path, map_location, mmap: as in `checkpoints.load`.
 
     Returns:
-        int: the next epoch, from 0. Raises CheckpointError if a piece is missing, left over or of another kind;
-        nothing has been changed then.
+        Network. Raises what `checkpoints.load` raises, and CheckpointError if a size is missing or
+        malformed, or the weights don't fit the sizes or are not finite. With mmap=True numbers are
+        not checked.
     """
-    pieces = {"optimizer_state_dict": optimizer, "scheduler_state_dict": scheduler, "generator_state": generator}
-    for name, piece in {**pieces, "epoch": 0, "torch_random_state": 0, "python_random_state": 0}.items():
-        if piece is not None and name not in checkpoint:
-            raise CheckpointError(f"{name} is not in the checkpoint: save_checkpoint was not given it")
-        if piece is None and name in checkpoint:
-            raise CheckpointError(f"{name} is in the checkpoint: pass what it belongs to, or delete it")
-    for name in checkpoint.keys() & {"generator_state", "torch_random_state", "python_random_state"}:
-        scratch = random.Random().setstate if name == "python_random_state" else torch.Generator().set_state
-        try:
-            scratch(checkpoint[name])
-        except Exception:
-            raise CheckpointError(f"{name} is no state of such a generator") from None
-    if scheduler is not None and checkpoint["scheduler_state_dict"].keys() != scheduler.state_dict().keys():
-        raise CheckpointError(f"scheduler_state_dict is not of a {type(scheduler).__name__}")
-    before = optimizer.state, optimizer.param_groups
+    saved = checkpoints.load(path, map_location=map_location, mmap=mmap)
     try:
-        _check_optimizer(checkpoint["optimizer_state_dict"], optimizer)
-        # A copy: load_state_dict keeps what it is given, and training would change the checkpoint.
-        optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer_state_dict"]))
-    except CheckpointError:
-        raise
-    except Exception as error:
-        optimizer.state, optimizer.param_groups = before
-        raise CheckpointError(f"optimizer_state_dict is malformed ({type(error).__name__})") from None
-    if scheduler is not None:
-        scheduler.load_state_dict(copy.deepcopy(checkpoint["scheduler_state_dict"]))
-    if generator is not None:
-        generator.set_state(checkpoint["generator_state"])
-    if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(checkpoint["cuda_random_states"])
-    random.setstate(checkpoint["python_random_state"])
-    torch.set_rng_state(checkpoint["torch_random_state"])
-    return checkpoint["epoch"] + 1
+        model = _empty_network(saved)
+        for key, tensor in saved["state_dict"].items():
+            if not mmap:
+                checkpoints.check_finite(f"state_dict.{key}", tensor)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    weights = {key: tensor.contiguous() for key, tensor in saved["state_dict"].items()}
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
 
 
-@dataclass(repr=False)
-class StateDictDiff:
-    """Where a state_dict differs from a model's: False if nowhere, and a table when printed."""
-
-    missing: list  # keys that only the model has
-    unexpected: list  # keys that only the state_dict has
-    shapes: dict  # {key: (the model's, the state_dict's)} where they differ
-    dtypes: dict  # likewise
-    prefix: str  # what stands before the keys of one side only, such as "module.", or ""
-
-    def __bool__(self):
-        return bool(self.missing or self.unexpected or self.shapes or self.dtypes)
-
-    def __repr__(self):
-        rows = [("key", "model", "state_dict")]
-        rows += [(key, "yes", "-") for key in self.missing] + [(str(key), "-", "yes") for key in self.unexpected]
-        rows += [(key, *map(str, pair)) for part in (self.shapes, self.dtypes) for key, pair in part.items()]
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        lines += [f"likely prefix on one side: {self.prefix}"] if self.prefix else []
-        return "\n".join(lines) if self else "no difference"
+def _check_parts(model):
+    """Refuse a subclass, and a network with a part that its sizes would not rebuild."""
+    if type(model) is not Network:
+        hint = ": try model.module or model._orig_mod" if isinstance(model, nn.Module) else ""
+        raise CheckpointError(f"model must be a Network, got {type(model).__name__}{hint}")
+    kinds = {"": Network, "hidden_layers": nn.ModuleList, "dropout": nn.Dropout}
+    for name, part in model.named_modules():
+        if type(part) is not kinds.get(name, nn.Linear):
+            kind = f"{name} is a {type(part).__name__}, which Network does not make"
+            raise CheckpointError(f"{kind}: use checkpoints.save")
 
 
-def diff_state_dict(model, state_dict):
-    """Compare the keys, shapes and dtypes of a state_dict with those of a model (nn.Module). Nothing is loaded.
-
-    Returns:
-        StateDictDiff: missing, unexpected, shapes, dtypes, prefix. What is no tensor has its type for a dtype. Under a
-        prefix shapes are not compared: take it off and compare again. A dtype counts, though loading would convert it.
-    """
-    own = model.state_dict()
-    missing, unexpected = [key for key in own if key not in state_dict], [key for key in state_dict if key not in own]
-    shapes, dtypes = {}, {}
-    for key in (key for key in own if key in state_dict):
-        ours, theirs = own[key], state_dict[key]
-        tensors = isinstance(ours, torch.Tensor) and isinstance(theirs, torch.Tensor)
-        kinds = (ours.dtype, theirs.dtype) if tensors else (type(ours), type(theirs))
-        if kinds[0] != kinds[1]:
-            dtypes[key] = kinds
-        if tensors and ours.shape != theirs.shape:
-            shapes[key] = tuple(ours.shape), tuple(theirs.shape)
-    pairs = [sorted((key, other), key=len) for key in missing for other in map(str, unexpected)]
-    prefixes = Counter(long.removesuffix(key) for key, long in pairs if long.endswith("." + key))
-    prefix, count = max(prefixes.items(), key=lambda item: item[1], default=("", 0))
-    return StateDictDiff(missing, unexpected, shapes, dtypes, prefix if count > len(own) - len(missing) else "")
-
-
-def _check_archive(file, contents):
-    with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-        # Something before the archive, or entries that lie over each other, which together take more than the file.
-        if entries[0].header_offset or sum(entry.file_size for entry in entries) > os.fstat(file.fileno()).st_size:
-            raise CheckpointError("damaged, or not a file of torch.save (its entries overlap or begin too late)")
-        for entry in entries:
-            # torch.save neither compresses nor marks folders; torch.load takes an entry so marked for an empty one.
-            if entry.compress_type != zipfile.ZIP_STORED or entry.external_attr & 0x10:
-                raise CheckpointError(f"damaged, or not a file of torch.save (entry {short(entry.filename)})")
-            if contents or "/data/" not in entry.filename:
-                with archive.open(entry) as part:
-                    while part.read(1 << 20):  # at an entry's end zipfile compares the CRC-32
-                        pass
-
-
-def _check(checkpoint, contents=True):
-    """Raise CheckpointError unless all is well; return the same as plain dicts and plain tensors."""
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f"it holds a {type(checkpoint).__name__}, not a dict")
-    # A file can give a dict or a tensor attributes that hide its methods; dict.items and Tensor.detach see through it.
-    checkpoint = dict(dict.items(checkpoint))
-    for name in [*list(_FIELDS)[:4], *checkpoint]:
-        if name not in checkpoint:
-            hint = "; it looks like a state_dict alone, so use torch.load" if "output.weight" in checkpoint else ""
-            raise CheckpointError(f"{name} is missing{hint}")
-        if name not in _FIELDS:
-            raise CheckpointError(f"{short(name)} is no field of a checkpoint")
-        if not isinstance(checkpoint[name], _FIELDS[name]) or isinstance(checkpoint[name], bool):
-            raise CheckpointError(f"{name} cannot be a {type(checkpoint[name]).__name__}")
-    state_dict = {}
-    for key, value in dict.items(checkpoint["state_dict"]):
-        tensor = torch.Tensor.detach(value) if isinstance(key, str) and isinstance(value, torch.Tensor) else None
-        if tensor is None or tensor.is_meta or tensor.layout != torch.strided or not tensor.is_contiguous():
-            raise CheckpointError(f"state_dict[{short(key)}] is no tensor with all its numbers in a row")
-        state_dict[key] = tensor
-    checkpoint["state_dict"] = state_dict
-    if len(checkpoint["hidden_layers"]) > len(state_dict):  # a million layers would take minutes to build
+def _empty_network(saved):
+    """The network of the sizes in a checkpoint, on the meta device: without memory for weights."""
+    for name, kind in {"state_dict": dict, "hidden_layers": list}.items():
+        if not isinstance(saved.get(name), kind):
+            raise CheckpointError(f"{name} is missing or no {kind.__name__}: use checkpoints.load")
+    state_dict = saved["state_dict"]
+    sizes = [saved.get(name) for name in ("input_size", "output_size")]
+    if len(saved["hidden_layers"]) > len(state_dict):  # a million take minutes to build
         raise CheckpointError("hidden_layers names more layers than state_dict has tensors")
     try:
-        model = _build(checkpoint)
+        with torch.device("meta"):
+            model = Network(*sizes, saved["hidden_layers"], saved.get("drop_p", 0.5)).float()
     except (TypeError, ValueError, RuntimeError) as error:
         first_line = str(error).partition("\n")[0]
         raise CheckpointError(f"no network has these sizes and drop_p: {first_line}") from None
-    if diff := diff_state_dict(model, state_dict):
-        raise CheckpointError(f"state_dict does not fit the sizes beside it\n{diff}")
-    for key, tensor in state_dict.items() if contents else ():
-        if not all(isfinite(bound) for bound in tensor.aminmax()):
-            raise CheckpointError(f"state_dict[{key!r}] holds a number that is not finite, nan or inf")
-    return checkpoint
-
-
-def _build(checkpoint):
-    """The network of a checkpoint on the meta device: no memory for its weights, no random numbers drawn."""
-    with torch.device("meta"):
-        sizes = [checkpoint[name] for name in ("input_size", "output_size", "hidden_layers")]
-        return Network(*sizes, drop_p=checkpoint.get("drop_p", 0.5))
-
-
-def _check_optimizer(saved, optimizer):
-    groups, saved_groups = optimizer.state_dict()["param_groups"], saved["param_groups"]
-    if [group["params"] for group in groups] != [group["params"] for group in saved_groups]:
-        raise CheckpointError("optimizer_state_dict is of an optimizer with other parameters")
-    for group, saved_group in zip(groups, saved_groups):
-        if other := (saved_group.keys() ^ group.keys()) - {"initial_lr", "param_names"}:
-            raise CheckpointError(f"optimizer_state_dict is not of a {type(optimizer).__name__}: {sorted(other)}")
-        # PyTorch maps its state to parameters by position. Only named_parameters() leaves names to compare.
-        if len({tuple(each["param_names"]) for each in (group, saved_group) if "param_names" in each}) == 2:
-            raise CheckpointError("optimizer_state_dict has the parameters under other names, or in another order")
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for index, state in saved["state"].items():
-        shape = parameters[index].shape
-        for name in state.keys() & {"exp_avg", "momentum_buffer", "square_avg"}:
-            if state[name] is not None and state[name].shape != shape:
-                raise CheckpointError(f"optimizer_state_dict: {name} of parameter {index} does not have its shape")
+    if difference := checkpoints.diff(model, state_dict):
+        raise CheckpointError(f"state_dict does not fit the sizes beside it\n{difference}")
+    for key, tensor in state_dict.items():
+        if tensor.untyped_storage().nbytes() < tensor.nbytes and not tensor.is_meta:
+            raise CheckpointError(f"state_dict.{key} has fewer numbers than its shape says")
+    return model
