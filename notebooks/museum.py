@@ -127,7 +127,7 @@ Calling eval() is not supported yet | 07
 failed locating file data.pkl | 07
 Missing key in checkpoint state_dict | 09
 Size mismatch between saved | 09
-.metadata | 09
+metadata is None | 09
 
 10 | The doctor's visit
 File is not a zip file | 04
