@@ -194,7 +194,7 @@ def test_a_spoiled_dev_container_is_caught(old, new, problem):
         ("- conda-forge", "- https://example.org/conda", "no address"),
         ("pytorch-cpu>=2.10", "pytorch-cpu>=2.5", "pytorch-cpu is not as in"),
         ("pytorch-cpu>=2.10", "pytorch>=2.10", "pytorch-cpu is not as in"),
-        ("numpy>=1.26,<3", "numpy >= one", "no requirement"),
+        ("numpy>=2.1,<3", "numpy >= one", "no requirement"),
         ("dependencies:", "requires:", "the keys are"),
     ],
 )
