@@ -7,13 +7,14 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help setup run lab test slides browser student cheatsheet torture bench outputs clean
+.PHONY: help setup run lab test oldest slides browser student cheatsheet torture bench outputs clean
 
 help:
 	$(info make setup    makes .venv with all packages; quick when nothing changed)
 	$(info make run      runs the whole series: results in build/notebooks, pages to read in build/html)
 	$(info make lab      opens the series in JupyterLab)
 	$(info make test     checks style, modules, notebooks, exercises)
+	$(info make oldest   runs the tests and every lesson with the lowest versions that requirements.txt allows)
 	$(info make slides   makes a deck of each lesson to present: build/slides/index.html)
 	$(info make browser  opens lessons, decks and pages in a real JupyterLab and a headless Chromium, and checks them)
 	$(info make student  makes a copy of the series without solutions and outputs: build/student)
@@ -41,6 +42,13 @@ test: setup
 	"$(VENV_PYTHON)" -m ruff check
 	"$(VENV_PYTHON)" -m ruff format --check
 	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal --durations=10
+
+# No stored outputs: the newest versions wrote them, and others word some errors otherwise.
+oldest: export OMP_NUM_THREADS = 1
+oldest:
+	@$(PYTHON) tools/set_up.py --oldest
+	"$(subst .venv,.venv-oldest,$(VENV_PYTHON))" -m pytest -n 2 --dist worksteal --durations=10 \
+		--deselect=tests/test_notebook_runs.py::test_strict_nbval_on_every_notebook
 
 slides: setup
 	@"$(VENV_PYTHON)" tools/slides.py

@@ -13,11 +13,12 @@ from pathlib import Path
 import nbformat
 import pip
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
-TARGETS = ["help", "setup", "run", "lab", "test", "slides", "browser", "student", "cheatsheet", "torture", "bench"]
-TARGETS += ["outputs", "clean"]
+TARGETS = ["help", "setup", "run", "lab", "test", "oldest", "slides", "browser", "student", "cheatsheet", "torture"]
+TARGETS += ["bench", "outputs", "clean"]
 
 
 def load(name, folder=TOOLS):
@@ -90,31 +91,61 @@ def test_a_missing_module_is_named_with_its_package(module, tmp_path):
     assert is_one_sentence(program, "sudo apt install python3-venv")
 
 
-def test_set_up_fails_clearly_heals_and_is_quick(tmp_path):
-    root = project(tmp_path, "a-package-that-is-nowhere==1.0\n")
+@pytest.mark.parametrize(
+    ("options", "name", "counts"),
+    [([], ".venv", "constraints.txt"), (["--oldest"], ".venv-oldest", "requirements.txt")],
+)
+def test_set_up_fails_clearly_heals_and_is_quick(options, name, counts, tmp_path, monkeypatch):
+    root = project(tmp_path, "a-package-that-is-nowhere>=1.0\n")
     # A .venv that was there before, as with the CPU build of torch. It borrows pip: to install one takes seconds.
-    run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=root)
-    packages = next((root / ".venv").glob("[Ll]ib/**/site-packages"))
+    run(sys.executable, "-m", "venv", "--without-pip", name, cwd=root)
+    packages = next((root / name).glob("[Ll]ib/**/site-packages"))
     (packages / "borrowed.pth").write_text(str(Path(pip.__file__).parent.parent))
     offline = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_EXTRA_INDEX_URL": None, "PIP_FIND_LINKS": None}
     offline |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": None}
-    program = run(sys.executable, "tools/set_up.py", cwd=root, **offline)
-    assert is_one_sentence(program, "package index cannot be reached", "network")
-    assert "1/3 using the .venv that is there" in program.stdout
+    program = run(sys.executable, "tools/set_up.py", *options, cwd=root, **offline)
+    assert is_one_sentence(program, "package index cannot be reached", "network", f"{name}/set_up.log")
+    assert f"1/3 using the {name} that is there" in program.stdout
 
     (root / "requirements.txt").write_text("")
-    program = run(sys.executable, "tools/set_up.py", cwd=root, **offline)
+    program = run(sys.executable, "tools/set_up.py", *options, cwd=root, **offline)
     assert program.returncode == 0, program.stdout + program.stderr
-    assert program.stdout.endswith(".venv is ready\n")
+    assert program.stdout.endswith(f"{name} is ready\n")
 
     start = time.perf_counter()
-    program = run(sys.executable, "tools/set_up.py", cwd=root)
-    assert program.stdout == ".venv is ready\n" and time.perf_counter() - start < 2
+    program = run(sys.executable, "tools/set_up.py", *options, cwd=root)
+    assert program.stdout == f"{name} is ready\n" and time.perf_counter() - start < 2
 
+    monkeypatch.setattr(sys, "argv", ["set_up.py", *options])
     set_up = load("set_up", root / "tools")
     assert set_up.is_ready()
-    (root / "constraints.txt").write_text("# a new pin\n")
+    (root / counts).write_text("# a new pin\n")
     assert not set_up.is_ready()
+
+
+def test_the_lowest_versions_come_from_the_requirements(tmp_path, monkeypatch):
+    root = project(tmp_path, "# why\n\nnumpy>=2.1,<3\nsome-lint>=1.17; sys_platform == 'linux'\n")
+    monkeypatch.setattr(sys, "argv", ["set_up.py", "--oldest"])
+    set_up = load("set_up", root / "tools")
+    Path(set_up.VENV).mkdir()
+    set_up.write_lowest_pins()
+    pins = (root / ".venv-oldest" / "lowest.txt").read_text()
+    assert pins == "numpy==2.1\nsome-lint==1.17; sys_platform == 'linux'\n"
+    for line in ("numpy", "numpy<3", "numpy==2.1", "numpy~=2.1", "numpy<3,>=2.1", "numpy >= 2.1"):
+        with pytest.raises(SystemExit, match=f"No lowest version, .* {line}$"):
+            set_up.lowest(f"torch>=2.10,<3\n{line}\n")
+
+
+def test_each_requirement_names_its_lowest_version():
+    set_up = load("set_up")
+    for name in set_up.REQUIREMENTS:
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        wanted = [Requirement(line) for line in lines if not line.startswith(("#", "-r "))]
+        pins = [Requirement(pin) for pin in set_up.lowest("\n".join(lines))]
+        assert [(pin.name, pin.marker) for pin in pins] == [(each.name, each.marker) for each in wanted]
+        for pin, each in zip(pins, wanted):
+            (version,) = pin.specifier
+            assert each.specifier.contains(version.version), each
 
 
 def test_a_venv_that_was_interrupted_is_mended(tmp_path, monkeypatch):
@@ -273,7 +304,7 @@ def test_the_makefile_has_every_target():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split()
     assert set(TARGETS) <= set(phony) and set(phony) == set(re.findall(r"^([a-z]+):(?! export)", text, re.MULTILINE))
-    for target in set(phony) - {"help", "setup", "clean"}:
+    for target in set(phony) - {"help", "setup", "oldest", "clean"}:
         first = "slides" if target == "browser" else "setup"
         assert re.search(rf"^{target}: {first}\b", text, re.MULTILINE), f"{target} does not depend on {first}"
     if not shutil.which("make"):

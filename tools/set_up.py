@@ -1,6 +1,7 @@
 """Make .venv with the packages of the series, or see in a moment that it is there.
 
     python tools/set_up.py
+    python tools/set_up.py --oldest    # .venv-oldest, with the lowest versions that the requirements allow
 
 Standard library only, and nothing that Python 2.7 cannot parse: a Python that is too old must get as far as saying so.
 An interrupted set-up goes on where it stopped when it is run again.
@@ -19,11 +20,15 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-VENV = os.path.join(ROOT, ".venv")
+LOWEST = "--oldest" in sys.argv[1:]
+NAME = ".venv-oldest" if LOWEST else ".venv"
+VENV = os.path.join(ROOT, NAME)
 PYTHON = os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.path.join(VENV, "bin", "python")
 READY = os.path.join(VENV, ".ready")
 LOG = os.path.join(VENV, "set_up.log")
-REQUIREMENTS = ["requirements.txt", "requirements-dev.txt", "constraints.txt"]
+REQUIREMENTS = ["requirements.txt", "requirements-dev.txt"]
+# The exact version of each package.
+PINS = os.path.join(NAME, "lowest.txt") if LOWEST else "constraints.txt"
 OLDEST = (3, 10)
 # What has to load before the set-up counts as done, where the requirements ask for it.
 MUST_IMPORT = ["torch", "torchvision", "ipykernel"]
@@ -40,7 +45,7 @@ FULL_SENTENCE = "The disk is full: make room for the packages (several GB on Lin
 def main():
     """Go through the steps; each one ends the program with a sentence when it cannot be done."""
     if is_ready():
-        print(".venv is ready")
+        print(NAME + " is ready")
         return
     if sys.version_info < OLDEST:
         sys.exit(
@@ -48,11 +53,13 @@ def main():
             "make PYTHON=python3.12 run" % tuple(sys.version_info[:2])
         )
     make_venv()
+    if LOWEST:
+        write_lowest_pins()
     install()
     check()
     with open(READY, "w") as file:
         file.write(fingerprint())
-    print(".venv is ready")
+    print(NAME + " is ready")
 
 
 def is_ready():
@@ -64,10 +71,11 @@ def is_ready():
 
 
 def fingerprint():
-    """Return the SHA-256 of the requirements and of pyvenv.cfg, which names the Python version."""
+    """Return the SHA-256 of requirements, pins and pyvenv.cfg, which names the Python version."""
     digest = hashlib.sha256()
-    for path in [os.path.join(ROOT, name) for name in REQUIREMENTS] + [os.path.join(VENV, "pyvenv.cfg")]:
-        with open(path, "rb") as file:
+    names = [PINS, os.path.join(NAME, "pyvenv.cfg")]
+    for name in REQUIREMENTS + names:
+        with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read() + b"\0")
     return digest.hexdigest()
 
@@ -76,9 +84,9 @@ def make_venv():
     """Make .venv, unless there is one whose Python runs: it may hold a CPU build of torch."""
     version = ask_venv("import sys; print('%d %d' % sys.version_info[:2])")
     if version and tuple(int(part) for part in version.split()) < OLDEST:
-        sys.exit("The folder .venv holds a Python older than 3.10: delete the folder and run it again.")
+        sys.exit("The folder %s holds a Python older than 3.10: delete the folder and run it again." % NAME)
     if version and ask_venv("import pip; print(pip.__version__)"):
-        print("1/3 using the .venv that is there")
+        print("1/3 using the %s that is there" % NAME)
         return
 
     try:
@@ -87,17 +95,17 @@ def make_venv():
     except ImportError:
         sys.exit("Python's modules venv and ensurepip are missing; on Debian and Ubuntu: sudo apt install python3-venv")
     if version:
-        print("1/3 adding pip to the .venv that is there")
+        print("1/3 adding pip to the %s that is there" % NAME)
         command = [PYTHON, "-m", "ensurepip", "--upgrade", "--default-pip"]
     else:
-        print("1/3 making .venv with Python %d.%d.%d" % tuple(sys.version_info[:3]))
+        print("1/3 making %s with Python %s" % (NAME, sys.version.split()[0]))
         command = [sys.executable, "-m", "venv", "--clear", VENV]
     status, output = capture(command)
     if status:
         # The module venv keeps to itself what went wrong in its inner steps.
         if re.search(DISK_FULL, output) or shutil.disk_usage(ROOT).free < 50e6:
             sys.exit(FULL_SENTENCE)
-        sys.exit("The folder .venv could not be made: " + last_line(output))
+        sys.exit("The folder %s could not be made: %s" % (NAME, last_line(output)))
 
 
 def ask_venv(code):
@@ -115,14 +123,37 @@ def capture(command):
     return process.returncode, output
 
 
+def write_lowest_pins():
+    """Write the lowest version of each requirement where pip and the fingerprint find it."""
+    pins = []
+    for name in REQUIREMENTS:
+        with open(os.path.join(ROOT, name)) as file:
+            pins += lowest(file.read())
+    with open(os.path.join(ROOT, PINS), "w") as file:
+        file.write("".join(pin + "\n" for pin in pins))
+
+
+def lowest(requirements):
+    """Return for each line, such as numpy>=2.1,<3, the pin to its lowest version, numpy==2.1."""
+    pins = []
+    for line in requirements.splitlines():
+        found = re.match(r"([\w.-]+)>=([\w.]+)(?:,[^;#]*)?(;.*)?$", line)
+        if found:
+            pins.append("%s==%s%s" % (found.group(1), found.group(2), found.group(3) or ""))
+        elif line and not line.startswith(("#", "-r ")):
+            sys.exit("No lowest version, as in numpy>=2.1,<3, stands in the requirement %s" % line)
+    return pins
+
+
 def install():
     """Let pip install the requirements, its output in the log and a sign of life on the screen."""
-    with open(os.path.join(ROOT, "constraints.txt")) as file:
+    with open(os.path.join(ROOT, PINS)) as file:
         pinned = {line.split("==")[0] for line in file if "==" in line and not line.startswith("#")}
-    print("2/3 installing up to %d packages: several minutes on the first run, torch is the big one" % len(pinned))
+    what = "the lowest versions of" if LOWEST else "up to"
+    print("2/3 installing %s %d packages: several minutes on the first run, torch is the big one" % (what, len(pinned)))
     sys.stdout.flush()
     command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    command += ["--retries", "2", "--timeout", "30", "-r", "requirements-dev.txt", "-c", "constraints.txt"]
+    command += ["--retries", "2", "--timeout", "30", "-r", "requirements-dev.txt", "-c", PINS]
     with open(LOG, "wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -179,9 +210,9 @@ def why_pip_failed(log):
     if re.search(NO_NETWORK, log if missing else last):
         return (
             "The package index cannot be reached: check the network (or the proxy), then run it again; it goes on "
-            "where it stopped. Details: .venv/set_up.log"
+            "where it stopped. Details: %s/set_up.log" % NAME
         )
-    return "pip could not install the packages (details: .venv/set_up.log): " + last
+    return "pip could not install the packages (details: %s/set_up.log): %s" % (NAME, last)
 
 
 def check():
@@ -189,13 +220,13 @@ def check():
     print("3/3 checking")
     sys.stdout.flush()
     wanted = ""
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in REQUIREMENTS:
         with open(os.path.join(ROOT, name)) as file:
             wanted += file.read()
     names = [name for name in MUST_IMPORT if re.search(r"^%s\b" % name, wanted, re.MULTILINE)]
     status, output = capture([PYTHON, "-c", "".join("import %s\n" % name for name in names)])
     if status:
-        sys.exit("The packages do not load (%s): delete the folder .venv and run it again." % last_line(output))
+        sys.exit("The packages do not load (%s): delete the folder %s and run it again." % (last_line(output), NAME))
 
 
 def read_log():
