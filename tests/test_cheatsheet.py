@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from checkpoint_tools import make_model, same
 from torch.utils.data import DataLoader, TensorDataset
 
+import checkpoints
 import fc_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,7 @@ SHEET = ROOT / "docs" / "cheatsheet.md"
 TEXT = SHEET.read_text(encoding="utf-8")
 SIZES = (784, 512, 256, 128, 10)
 HEAD = ["output.weight", "output.bias"]
+PROJECT = {"checkpoints": checkpoints, "fc_model": fc_model}
 
 
 # ---------------------------------------------------------------- the code blocks
@@ -112,7 +114,7 @@ def after_save(ran):
     expected = weights(ran.model)
     assert same(dict(torch.load("model.pth")), expected) and same(dict(ran.best), expected)
     assert same(weights(torch.load("whole.pth", weights_only=False)), expected)
-    assert same(fc_model.read_checkpoint("net.pth")["state_dict"], expected)
+    assert same(dict(checkpoints.load("net.pth")["state_dict"]), expected)
     # The next step of training changes what is alive, and not the copy. The files stand still anyhow.
     alive = ran.model.state_dict()
     train_epoch(ran.names)
@@ -181,7 +183,7 @@ def after_devices(ran):
 
 def after_partial(ran):
     (model,) = ran.models[1:]
-    difference = fc_model.diff_state_dict(model, ran.old)
+    difference = checkpoints.diff(model, ran.old)
     assert list(difference.shapes) == ran.report.missing_keys == HEAD and model.output.out_features == 3
     assert same({**weights(model), **{key: ran.old[key] for key in HEAD}}, dict(ran.old))
     assert [key for key, parameter in model.named_parameters() if parameter.requires_grad] == HEAD
@@ -197,7 +199,7 @@ def after_safe(ran):
     (listed,) = [value for value in ran.values if isinstance(value, list)]
     assert sorted(listed) == sorted(f"{each.__module__}.{each.__name__}" for each in ran.known)
     assert same(weights(ran.model), dict(torch.load("model.pth")))
-    assert isinstance(ran.values[-1], dict)
+    assert isinstance(ran.values[-1], fc_model.Network)
     # The list holds only within the with, and needs each name.
     for known in ([], ran.known[1:]):
         with torch.serialization.safe_globals(known), pytest.raises(Exception, match="Weights only load failed"):
@@ -210,7 +212,7 @@ def after_safe(ran):
         torch.load(f"damaged_{name}")
     assert zipfile.ZipFile("damaged_model.pth").testzip() is not None
     with pytest.raises(fc_model.CheckpointError, match="damaged"):
-        fc_model.read_checkpoint("damaged_net.pth")
+        fc_model.load_checkpoint("damaged_net.pth")
 
 
 BEFORE = {("Save", 1): start, ("Resume", 1): before_save_of_run, ("Resume", 3): before_save_of_checkpoint}
@@ -261,9 +263,9 @@ def test_a_scheduler_and_a_generator_go_into_both_calls(folder):
     fc_model.save_checkpoint(names["model"], "last.pth", epoch=names["epoch"], **given)
     expected = trained(names)
     names.update(pieces(seed=2))
-    run = fc_model.read_checkpoint("last.pth")
-    names["model"].load_state_dict(run["state_dict"])
-    assert fc_model.resume(run, *(names[name] for name in given)) == 1
+    run = checkpoints.load("last.pth")
+    again = {"state_dict": names["model"]} | {name: names[name] for name in given}
+    assert checkpoints.restore(run, again)["epoch"] == 0
     assert same(trained(names), expected)
 
 
@@ -303,7 +305,7 @@ def test_code_in_the_text_is_what_there_is():
     assert len(found) > 5
     for code in found:
         keyword = re.fullmatch(r"(\w+)=(True|False)", code)
-        assert keyword[1] in known if keyword else eval(code, {"torch": torch, "fc_model": fc_model}), code
+        assert keyword[1] in known if keyword else eval(code, {"torch": torch, **PROJECT}), code
 
 
 # ---------------------------------------------------------------- the ten errors
@@ -466,11 +468,11 @@ def check_error(row, printed):
     seen, cause, way_out = map(spans, row)
     case = CASES[seen[0]]
     with pytest.raises(Exception) as caught:
-        execute("\n".join([*cause, case.code]), {**case.prepare(), "torch": torch, "fc_model": fc_model})
+        execute("\n".join([*cause, case.code]), {**case.prepare(), "torch": torch, **PROJECT})
     missing = [text for text in seen if text not in str(caught.value)]
     assert not missing, f"{missing} is not in: {caught.value}"
     printed()
-    names = {**case.prepare(), "torch": torch, "fc_model": fc_model, "sys": sys, "printed": printed}
+    names = {**case.prepare(), "torch": torch, **PROJECT, "sys": sys, "printed": printed}
     case.helped(names, execute("\n".join(way_out), names).values)
 
 
