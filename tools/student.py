@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ["fc_model.py", "helper.py", "requirements.txt", "constraints.txt", "LICENSE"]
+FILES = ["checkpoints.py", "fc_model.py", "helper.py", "requirements.txt", "constraints.txt", "LICENSE"]
 
 
 def main():

@@ -68,10 +68,12 @@ def test_links_lead_to_files_of_the_copy(path):
 
 
 def test_the_modules_are_those_of_the_copy():
+    import checkpoints
     import fc_model
     import helper
 
-    assert Path(fc_model.__file__).parent == Path(helper.__file__).parent == FOLDER
+    for module in (checkpoints, fc_model, helper):
+        assert Path(module.__file__).parent == FOLDER
 
 
 def test_the_data_are_whole():
