@@ -23,7 +23,6 @@ import sys
 import threading
 import zipfile
 from collections import Counter, OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from math import isfinite
@@ -38,6 +37,7 @@ except ImportError:  # Windows
     fcntl = None
 
 FORMAT = "_checkpoints"  # the key that save adds to the names in state
+ABOUT = {"version": 1, "classes": {}, "shapes": {}, "random": {}}  # what stands there
 _jobs = []  # background saves whose errors nobody has seen yet
 
 
@@ -79,26 +79,26 @@ def save(state, path, *, background=False):
         raise CheckpointError(f"{path}: not saved: {error}") from None
     if not background:
         return _write(contents, parameters, path)
-    _jobs.append(job := Job(copy.deepcopy(contents), parameters, path))
+    _jobs.append(job := Job(_write, copy.deepcopy(contents), parameters, path))
     return job
 
 
 class Job:
-    """A save that goes on in the background."""
+    """A function that runs in a thread of its own, such as a save in the background."""
 
-    def __init__(self, *arguments):
+    def __init__(self, function, *arguments):
         self.error, self.seen = None, False
-        self.thread = threading.Thread(target=self._run, args=arguments)
+        self.thread = threading.Thread(target=self._run, args=(function, *arguments))
         self.thread.start()  # it is no daemon: the end of the program waits for it
 
-    def _run(self, *arguments):
+    def _run(self, function, *arguments):
         try:
-            _write(*arguments)
+            function(*arguments)
         except BaseException as error:
             self.error = error
 
     def result(self):
-        """Wait until the file is whole; raise what went wrong."""
+        """Wait for the end, for a save until the file is whole; raise what went wrong."""
         self.thread.join()
         self.seen = True
         if self.error is not None:
@@ -132,8 +132,7 @@ def _contents(state):
     pieces = {name: piece for name, piece in state.items() if _is_piece(piece)}
     contents = _plain(dict(state) | {name: _state_of(piece) for name, piece in pieces.items()})
     optimizers = {k: v for k, v in pieces.items() if isinstance(v, torch.optim.Optimizer)}
-    contents[FORMAT] = {
-        "version": 1,
+    contents[FORMAT] = ABOUT | {
         "classes": {name: _class_of(piece) for name, piece in pieces.items()},
         "shapes": {name: _shapes(optimizer) for name, optimizer in optimizers.items()},
         "random": _random_states() if optimizers else {},
@@ -148,10 +147,13 @@ def _write(contents, parameters, path):
         with _new_file(path, f"{path}.tmp") as file:
             torch.save(contents, file)
             file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the name with an empty file
-            load(file.name, mmap=True)
-            with open(file.name, "rb") as again:
-                _check_entries(again, numbers=True)
+            # All at the same time: on the disk, and read back, half the bytes in each thread.
+            jobs = [Job(os.fsync, file.fileno()), Job(_check_numbers, file.name, 0, 2)]
+            jobs += [Job(_read, file.name, "cpu", True), Job(_check_numbers, file.name, 1, 2)]
+            for job in jobs:
+                job.thread.join()
+            for job in jobs:
+                job.result()
     except CheckpointError as error:
         reason = str(error).removeprefix(f"{path}.tmp: ")
         raise CheckpointError(f"{path}: not saved: {reason}") from None
@@ -226,16 +228,19 @@ def load(path, *, map_location="cpu", mmap=False):
         another kind, which is named with the line that opens it. What the system reports, such as
         OSError or MemoryError, comes out as it is.
     """
-    path = os.fspath(path)
+    return _read(os.fspath(path), map_location, mmap)
+
+
+def _read(path, map_location, mmap):
     try:
         with _open_regular(path) as file, _open_regular(path) as again:
             _check_kind(file)
-            _check_entries(file, numbers=False)
+            _check_entries(file)
             value = _check_value(_unpickle(path if mmap else file, map_location, mmap, again))
             replaced = not os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return load(path, map_location=map_location, mmap=mmap) if replaced else value
+    return _read(path, map_location, mmap) if replaced else value
 
 
 def _open_regular(path):
@@ -270,23 +275,38 @@ def _check_kind(file):
             raise CheckpointError(kind)
 
 
-def _check_entries(file, numbers):
-    """Check the structure of the zip file, its pickle, and CRC-32s, those of the numbers if asked."""
+@contextlib.contextmanager
+def _damage():
+    """Damage comes out as a CheckpointError, what the system reports as it is."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-            _check_layout(entries, os.fstat(file.fileno()).st_size)
-            for entry in entries:
-                if numbers or "/data/" not in entry.filename:
-                    with archive.open(entry) as part:
-                        while part.read(1 << 20):  # at an entry's end zipfile compares the CRC-32
-                            pass
-            (pickle,) = (entry for entry in entries if entry.filename.endswith("/data.pkl"))
-            _check_names(archive.read(pickle))
+        yield
     except (CheckpointError, OSError, MemoryError):
         raise
     except Exception as error:
         raise CheckpointError(f"damaged, or cut short ({error})") from None
+
+
+def _check_entries(file):
+    """Check the structure of the zip file, its pickle, and all CRC-32s but those of the numbers."""
+    with _damage(), zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        _check_layout(entries, os.fstat(file.fileno()).st_size)
+        for entry in entries:
+            if "/data/" not in entry.filename:
+                content = archive.read(entry)  # at an entry's end zipfile compares the CRC-32
+            if entry.filename.endswith("/data.pkl"):
+                pickle = content
+        _check_names(pickle)
+
+
+def _check_numbers(file, first=0, step=1):
+    """Check the CRC-32 of each entry, or only of every step-th, counted by size."""
+    with _damage(), zipfile.ZipFile(file) as archive:
+        entries = sorted(archive.infolist(), key=lambda entry: -entry.file_size)
+        for entry in entries[first::step]:
+            with archive.open(entry) as part:
+                while part.read(1 << 20):
+                    pass
 
 
 def _check_layout(entries, size):
@@ -323,22 +343,21 @@ def _check_names(pickle):
 
 
 def _unpickle(file, map_location, mmap, again):
-    with ThreadPoolExecutor(1) as second_thread:
-        # The numbers' CRC-32 takes as long as reading them does, so both are done at the same time.
-        checked = None if mmap else second_thread.submit(_check_entries, again, numbers=True)
-        try:
-            if not mmap:
-                file.seek(0)
-            value, failure = torch.load(file, map_location, weights_only=True, mmap=mmap), None
-        except Exception as error:
-            value, failure = None, error
-        if checked:
-            checked.result()  # damage explains whatever torch.load said
+    # The numbers' CRC-32 takes as long as reading them does, so both are done at the same time.
+    checked = None if mmap else Job(_check_numbers, again)
+    try:
+        if not mmap:
+            file.seek(0)
+        value, failure = torch.load(file, map_location, weights_only=True, mmap=mmap), None
+    except Exception as error:
+        value, failure = None, error
+    if checked:
+        checked.result()  # damage explains whatever torch.load said
     system = isinstance(failure, (OSError, MemoryError, torch.OutOfMemoryError))
     if system or re.search("memory|unable to (mmap|open)|device", str(failure)):
         raise failure
     if failure:  # its text advises weights_only=False, which runs what the file says
-        raise CheckpointError(f"torch.load refuses it ({type(failure).__name__})")
+        raise CheckpointError(f"torch.load refuses it ({_name(failure)})")
     return value
 
 
@@ -351,8 +370,10 @@ def _check_value(value):
         raise CheckpointError("it is nested too deeply") from None
     if value and all(isinstance(each, torch.Tensor) for each in value.values()):
         raise CheckpointError("a bare state_dict: model.load_state_dict(torch.load(path))")
-    about = value.get(FORMAT, {"version": 1})
-    if not isinstance(about, dict) or about.get("version") != 1:
+    about = value.get(FORMAT, ABOUT)
+    parts = ("classes", "shapes", "random")
+    whole = isinstance(about, dict) and all(isinstance(about.get(part), dict) for part in parts)
+    if not whole or about.get("version") != 1:
         raise CheckpointError(f"its key {FORMAT} is malformed, or of a newer checkpoints.py")
     return value
 
@@ -380,7 +401,7 @@ def restore(saved, state):
         CheckpointError: a piece is missing, left over, or does not fit; it is named. Whatever is
         raised, all pieces and random states are as they were.
     """
-    about = saved.get(FORMAT, {"classes": {}, "shapes": {}, "random": {}})
+    about = saved.get(FORMAT, ABOUT)
     pieces = {name: piece for name, piece in state.items() if _is_piece(piece)}
     _check_pieces(saved, pieces, about)
     before = {name: copy.deepcopy(_state_of(piece)) for name, piece in pieces.items()}
@@ -390,6 +411,7 @@ def restore(saved, state):
             # A copy, since most pieces keep and change what they get. Models copy the numbers.
             own = _plain if isinstance(piece, nn.Module) else copy.deepcopy
             _put(piece, own(saved[name]))
+        name = "random"
         _set_random_states(about["random"])
     except BaseException as error:
         for each, piece in pieces.items():
@@ -408,17 +430,24 @@ def _check_pieces(saved, pieces, about):
             raise CheckpointError(f"{name} is not in the file")
         if name in saved and name not in pieces:
             raise CheckpointError(f"{name} is left over: pass its piece, or del saved[{name!r}]")
-    for name, piece in pieces.items():
-        try:
+    name = "random"
+    try:
+        _check_cards(about["random"].get("cuda", []))
+        for name, piece in pieces.items():
             _check_piece(name, piece, saved[name], about)
-        except (CheckpointError, MemoryError):
-            raise
-        except Exception as error:
-            raise CheckpointError(f"{name} is malformed ({_name(error)}: {error})") from None
-    cards, here = len(about["random"].get("cuda", [])), torch.cuda.device_count()
-    if cards not in (0, here):
-        way_out = f"to go on with other random numbers, del saved[{FORMAT!r}]['random']"
-        raise CheckpointError(f"random states of {cards} GPUs, and here are {here}: {way_out}")
+    except (CheckpointError, MemoryError):
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{name} is malformed ({_name(error)}: {error})") from None
+
+
+def _check_cards(states):
+    here = torch.cuda.device_count()
+    if len(states) not in (0, here):
+        way_out = f"to go on with other random numbers, del saved[{FORMAT!r}]['random']['cuda']"
+        raise CheckpointError(
+            f"random states of {len(states)} GPUs, but {here} are here: {way_out}"
+        )
 
 
 def _check_piece(name, piece, saved, about):
@@ -573,8 +602,9 @@ def _set_random_states(states):
         import numpy
 
         numpy.random.set_state(states["numpy"])
-    if states:
+    if "python" in states:
         random.setstate(states["python"])
+    if "torch" in states:
         torch.set_rng_state(states["torch"])
 
 
