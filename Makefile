@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help setup run lab test oldest slides browser student cheatsheet torture bench outputs clean
+.PHONY: help setup run lab test oldest slides browser student cheatsheet torture bench rivals outputs clean
 
 help:
 	$(info make setup    makes .venv with all packages; quick when nothing changed)
@@ -21,6 +21,7 @@ help:
 	$(info make cheatsheet  prints docs/cheatsheet.md on one page: build/cheatsheet.pdf)
 	$(info make torture  damages checkpoints, kills saves, plays a full disk: the whole fault matrix, with a table)
 	$(info make bench    measures training, loading and saving as ratios; let the machine do nothing else)
+	$(info make rivals   plays the same faults on checkpoints.py and five other ways to save: docs/rivals.md)
 	$(info make outputs  executes the notebooks in place and stores their outputs in one form)
 	$(info make clean    removes build/ and caches, not .venv)
 	$(info Another Python: make PYTHON=python3.12 run)
@@ -76,6 +77,11 @@ torture: setup
 bench: setup
 	"$(VENV_PYTHON)" benchmarks/train.py
 	"$(VENV_PYTHON)" benchmarks/checkpoint.py
+
+# In an environment of its own: the rivals need packages that the series does not.
+rivals:
+	@$(PYTHON) tools/set_up.py --rivals
+	"$(subst .venv,.venv-rivals,$(VENV_PYTHON))" benchmarks/rivals.py
 
 outputs: setup
 	@"$(VENV_PYTHON)" tools/store_outputs.py

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
 TARGETS = ["help", "setup", "run", "lab", "test", "oldest", "slides", "browser", "student", "cheatsheet", "torture"]
-TARGETS += ["bench", "outputs", "clean"]
+TARGETS += ["bench", "rivals", "outputs", "clean"]
 
 
 def load(name, folder=TOOLS):
@@ -43,6 +43,7 @@ def project(folder, requirements=""):
     shutil.copytree(TOOLS, root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "requirements.txt").write_text(requirements)
     (root / "requirements-dev.txt").write_text("-r requirements.txt\n")
+    (root / "requirements-rivals.txt").write_text("-r requirements.txt\n")
     (root / "constraints.txt").write_text("")
     return root
 
@@ -93,7 +94,11 @@ def test_a_missing_module_is_named_with_its_package(module, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "name", "counts"),
-    [([], ".venv", "constraints.txt"), (["--oldest"], ".venv-oldest", "requirements.txt")],
+    [
+        ([], ".venv", "constraints.txt"),
+        (["--oldest"], ".venv-oldest", "requirements.txt"),
+        (["--rivals"], ".venv-rivals", "requirements-rivals.txt"),
+    ],
 )
 def test_set_up_fails_clearly_heals_and_is_quick(options, name, counts, tmp_path, monkeypatch):
     root = project(tmp_path, "a-package-that-is-nowhere>=1.0\n")
@@ -304,7 +309,7 @@ def test_the_makefile_has_every_target():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split()
     assert set(TARGETS) <= set(phony) and set(phony) == set(re.findall(r"^([a-z]+):(?! export)", text, re.MULTILINE))
-    for target in set(phony) - {"help", "setup", "oldest", "clean"}:
+    for target in set(phony) - {"help", "setup", "oldest", "rivals", "clean"}:
         first = "slides" if target == "browser" else "setup"
         assert re.search(rf"^{target}: {first}\b", text, re.MULTILINE), f"{target} does not depend on {first}"
     if not shutil.which("make"):

@@ -2,6 +2,7 @@
 
     python tools/set_up.py
     python tools/set_up.py --oldest    # .venv-oldest, with the lowest versions that the requirements allow
+    python tools/set_up.py --rivals    # .venv-rivals, with the packages of requirements-rivals.txt
 
 Standard library only, and nothing that Python 2.7 cannot parse: a Python that is too old must get as far as saying so.
 An interrupted set-up goes on where it stopped when it is run again.
@@ -21,12 +22,14 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOWEST = "--oldest" in sys.argv[1:]
-NAME = ".venv-oldest" if LOWEST else ".venv"
+RIVALS = "--rivals" in sys.argv[1:]
+NAME = ".venv-oldest" if LOWEST else ".venv-rivals" if RIVALS else ".venv"
 VENV = os.path.join(ROOT, NAME)
 PYTHON = os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.path.join(VENV, "bin", "python")
 READY = os.path.join(VENV, ".ready")
 LOG = os.path.join(VENV, "set_up.log")
-REQUIREMENTS = ["requirements.txt", "requirements-dev.txt"]
+# The last one names the others.
+REQUIREMENTS = ["requirements-rivals.txt"] if RIVALS else ["requirements.txt", "requirements-dev.txt"]
 # The exact version of each package.
 PINS = os.path.join(NAME, "lowest.txt") if LOWEST else "constraints.txt"
 OLDEST = (3, 10)
@@ -153,7 +156,7 @@ def install():
     print("2/3 installing %s %d packages: several minutes on the first run, torch is the big one" % (what, len(pinned)))
     sys.stdout.flush()
     command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    command += ["--retries", "2", "--timeout", "30", "-r", "requirements-dev.txt", "-c", PINS]
+    command += ["--retries", "2", "--timeout", "30", "-r", REQUIREMENTS[-1], "-c", PINS]
     with open(LOG, "wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
     try:
