@@ -53,8 +53,8 @@ def save(state, path, *, background=False):
 
     The file is a dict that a bare `torch.load` reads: the names in state, for each piece its
     state_dict, and one key with the format's version and the class of each piece. With an optimizer
-    come the random states of torch, Python, NumPy and the GPUs. The file is written to `<path>.tmp`,
-    forced to the disk, read back, and renamed; it keeps the old one's mode and owner. A kill may
+    come the random states of torch, Python, NumPy and the GPUs. The file is first `<path>.tmp`; it
+    is forced to the disk, read back, and renamed, and keeps the old one's mode and owner. A kill may
     leave the .tmp, which the next save overwrites.
 
     Args:
@@ -62,13 +62,13 @@ def save(state, path, *, background=False):
             None, numbers, strings, bytes, tensors, and lists, tuples, sets and dicts of them.
         path (str or Path): its folder must exist. A symbolic link is followed.
         background (bool): True copies the tensors, writes in a thread and returns a Job. The next
-            save and the end of the program wait for it. What went wrong is raised by its `result()`,
-            or else by the next save, which then saves nothing.
+            save and the end of the program wait for it. An error is raised by its `result()`, or
+            else by the next save, which then saves nothing.
 
     Raises:
         CheckpointError: a value is not plain (its keys are named, as in metrics.loss), a parameter
-        is not finite, a tensor is only a part of one, path is no regular file, or another save to it
-        goes on. OSError: writing failed. Whatever is raised, the old file is untouched.
+        is not finite, a tensor is only a part of one, path is no regular file, or another save to
+        it goes on. OSError: writing failed. Whatever is raised, the old file is untouched.
     """
     _finish_jobs()
     path = os.path.realpath(path)
@@ -401,7 +401,7 @@ def restore(saved, state):
         CheckpointError: a piece is missing, left over, or does not fit; it is named. Whatever is
         raised, all pieces and random states are as they were.
     """
-    about = saved.get(FORMAT, ABOUT)
+    about = ABOUT | saved.get(FORMAT, {})
     pieces = {name: piece for name, piece in state.items() if _is_piece(piece)}
     _check_pieces(saved, pieces, about)
     before = {name: copy.deepcopy(_state_of(piece)) for name, piece in pieces.items()}

@@ -1,7 +1,7 @@
 """A fully connected classifier, the two functions that train and measure it, and its checkpoints.
 
-`Network` is the model of the whole series; `validation` measures it, `train` fits it. `WordAVGModel`
-is a small model for sentences. `save_checkpoint` and `load_checkpoint` keep a `Network` in a file.
+`Network` is the model of the whole series; `validation` measures it, `train` fits it.
+`WordAVGModel` is a small model for sentences. `save_checkpoint` and `load_checkpoint` keep a `Network` in a file.
 Everything here is plain PyTorch: no registry, no configuration, no trainer class.
 """
 
@@ -25,14 +25,14 @@ class Network(nn.Module):
         input_size (int): features of one sample, 784 for a 28 x 28 image.
         output_size (int): number of classes.
         hidden_layers (list of int): the width of each hidden layer, at least one.
-        drop_p (float): probability, in [0, 1], that dropout sets a hidden value to zero in training mode.
+        drop_p (float): probability, in [0, 1], that dropout zeroes a value in training mode.
 
     Shape:
-        input: (batch, input_size), float32. Output: (batch, output_size), float32, log-probabilities, so
-        the fitting criterion is `nn.NLLLoss` and `output.exp()` sums to 1 over dim 1.
+        input: (batch, input_size), float32. Output: (batch, output_size), float32. The output is
+        log-probabilities: the criterion is `nn.NLLLoss`, and `output.exp()` sums to 1 over dim 1.
 
     Raises:
-        TypeError: a size is not an int, hidden_layers is not a list or tuple, drop_p is not a number.
+        TypeError: a size is not an int, hidden_layers not a list or tuple, drop_p not a number.
         ValueError: a size is below 1, hidden_layers is empty, drop_p lies outside [0, 1].
 
     >>> model = Network(784, 10, [512, 256, 128])
@@ -43,7 +43,8 @@ class Network(nn.Module):
     def __init__(self, input_size, output_size, hidden_layers, drop_p=0.5):
         super().__init__()
         if not isinstance(hidden_layers, (list, tuple)):
-            raise TypeError(f"hidden_layers must be a list of sizes such as [512, 256], got {short(hidden_layers)}")
+            hint = "hidden_layers must be a list of sizes such as [512, 256]"
+            raise TypeError(f"{hint}, got {short(hidden_layers)}")
         if not hidden_layers:
             raise ValueError("hidden_layers is empty: give at least one size, such as [512]")
         _check_size("input_size", input_size)
@@ -61,21 +62,24 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(p=drop_p)
 
     def forward(self, x):
-        """Log-probabilities of each class, (batch, output_size), for x of shape (batch, input_size)."""
+        """Log-probabilities, (batch, output_size), for x of shape (batch, input_size)."""
         for layer in self.hidden_layers:
             x = self.dropout(F.relu(layer(x)))
         return F.log_softmax(self.output(x), dim=1)
 
 
 class WordAVGModel(nn.Module):
-    """Judge a sentence by the average of its words: an embedding, the average over the words, a linear layer.
+    """Judge a sentence by its words: an embedding, the average over the words, a linear layer.
 
     Args:
-        vocab_size, embedding_size, output_size (int): words known, numbers a word's vector has, numbers answered.
+        vocab_size (int): number of words that the model knows.
+        embedding_size (int): numbers in the vector of a word.
+        output_size (int): numbers in the answer.
         pad_idx (int): the word that fills up short sentences; it does not count in the average.
 
     Shape:
-        text: (batch, words), int64, at least one word a row that is not pad_idx. Output: (batch, output_size), float32.
+        text: (batch, words), int64; each row has a word that is not pad_idx. Output: (batch,
+        output_size), float32.
     """
 
     def __init__(self, vocab_size, embedding_size, output_size, pad_idx):
@@ -101,20 +105,24 @@ def _check_size(name, size):
 def validation(model, testloader, criterion):
     """Mean loss and accuracy of a model over a whole test set.
 
-    Both are means over samples, so a smaller last batch counts for what it holds. Runs in eval mode and without
-    gradients. Each module gets back the mode it was found in, also when the loop raises.
+    Both are means over samples, so a smaller last batch counts for what it holds. Runs in eval mode
+    and without gradients. Each module gets back the mode it was found in, also on an error.
 
     Args:
-        model (nn.Module): gives log-probabilities or logits, (batch, classes), for (batch, features).
-        testloader: yields (images, labels): float32 of (batch, ...), flattened here; int64 of (batch,).
-        criterion: a loss that averages over the batch (`reduction="mean"`, the default), without class weights.
+        model (nn.Module): gives log-probabilities or logits, (batch, classes).
+        testloader: yields (images, labels): float32 of (batch, ...), flattened here, and int64 of
+            (batch,).
+        criterion: a loss that averages over the batch (`reduction="mean"`), without class weights.
 
     Returns:
-        (float, float): the loss a sample in the criterion's unit, the share of right answers in [0, 1]. Raises
-        ValueError if the criterion does not average, or testloader yields nothing.
+        (float, float): the loss per sample in the criterion's unit, and the accuracy in [0, 1].
+
+    Raises:
+        ValueError: the criterion does not average, or testloader yields nothing.
     """
     if getattr(criterion, "reduction", "mean") != "mean":
-        raise ValueError(f"criterion must average over the batch: reduction='mean', not {criterion.reduction!r}")
+        hint = "criterion must average over the batch: reduction='mean'"
+        raise ValueError(f"{hint}, not {criterion.reduction!r}")
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -136,24 +144,27 @@ def validation(model, testloader, criterion):
 
 
 def train(model, trainloader, testloader, criterion, optimizer, epochs=5, print_every=40):
-    """Fit a model, and every `print_every` steps measure it on the test set and print one line.
+    """Fit a model. Every `print_every` steps, measure it on the test set and print one line.
 
-    The line is `Epoch: 1/2..  Training Loss: 1.703..  Test Loss: 0.997..  Test Accuracy: 0.659`. Its training
-    loss is the mean over the last `print_every` batches. Steps are counted across epochs: 2 epochs of 938 batches
-    print 46 lines. Below the lines a bar of all steps fills up. Runs on the device that the model is on, and leaves
-    the model in training mode.
+    The line is `Epoch: 1/2..  Training Loss: 1.703..  Test Loss: 0.997..  Test Accuracy: 0.659`. The
+    training loss is the mean over the last `print_every` batches. Steps are counted across epochs:
+    2 epochs of 938 batches print 46 lines. Below the lines a bar of all steps fills up. Runs on the
+    device of the model, and leaves the model in training mode.
 
     Args:
         model, testloader, criterion: as in `validation`.
-        trainloader: yields (images, labels) like testloader, and has a length; one pass over it is an epoch.
+        trainloader: yields (images, labels) like testloader and has a length; a pass is an epoch.
         optimizer (torch.optim.Optimizer): holds this model's parameters.
         epochs (int): passes over trainloader.
         print_every (int): steps between two lines.
 
     Returns:
-        list of (int, float, float, float): for each line the step (from 1), training loss, test loss and test
-        accuracy, ready to plot: `steps, training, test, accuracy = zip(*history)`. Raises TypeError if epochs or
-        print_every is not an int, ValueError if one of them is below 1 or trainloader is empty.
+        list of (int, float, float, float): for each line the step (from 1), training loss, test
+        loss and test accuracy, ready to plot: `steps, training, test, accuracy = zip(*history)`.
+
+    Raises:
+        TypeError: epochs or print_every is not an int. ValueError: one of them is below 1, or a
+        loader is empty.
     """
     _check_size("epochs", epochs)
     _check_size("print_every", print_every)
@@ -161,9 +172,10 @@ def train(model, trainloader, testloader, criterion, optimizer, epochs=5, print_
         raise ValueError("trainloader is empty: there is nothing to train on")
     device = next(model.parameters()).device
     history, step, running_loss = [], 0, 0.0
-    # On stdout and without times: the line that stays in a notebook is then the same after each run.
+    # On stdout and without times: the line that stays in a notebook is then always the same.
     bar = "Steps: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}"
-    with tqdm(total=epochs * len(trainloader), file=sys.stdout, bar_format=bar, ncols=80) as progress:
+    total = epochs * len(trainloader)
+    with tqdm(total=total, file=sys.stdout, bar_format=bar, ncols=80) as progress:
         for epoch in range(epochs):
             model.train()
             for images, labels in trainloader:
