@@ -267,7 +267,7 @@ def fit_and_keep_best(net, optimizer, steps=50):
             "a state_dict that does not fit must raise RuntimeError",
             """
 def load_or_leave(model, state_dict):
-    if not fc_model.diff_state_dict(model, state_dict):
+    if not checkpoints.diff(model, state_dict):
         model.load_state_dict(state_dict)
 """,
         ),
@@ -382,7 +382,7 @@ def load_mended(path):
     ],
     "4.2": [
         (
-            "CheckpointError: generator_state is in the checkpoint: pass what it belongs to, or delete it",
+            "CheckpointError: generator is left over: pass its piece, or del saved['generator']",
             """
 def rehearse(path):
     generator = torch.Generator().manual_seed(SEED)
@@ -392,9 +392,7 @@ def rehearse(path):
     run(model, optimizer, scheduler, 1, own_loader)
     fc_model.save_checkpoint(model, path, **pieces, generator=generator, epoch=0)
     first = run(model, optimizer, scheduler, 1, own_loader)
-    checkpoint = fc_model.read_checkpoint(path)
-    model.load_state_dict(checkpoint["state_dict"])
-    fc_model.resume(checkpoint, **pieces)
+    checkpoints.restore(checkpoints.load(path), {"state_dict": model, **pieces})
     return first, run(model, optimizer, scheduler, 1, own_loader)
 """,
         ),
@@ -410,9 +408,7 @@ def rehearse(path):
     fc_model.save_checkpoint(model, path, **pieces, epoch=0)
     generator.manual_seed(SEED)
     first = run(model, optimizer, scheduler, 1, own_loader)
-    checkpoint = fc_model.read_checkpoint(path)
-    model.load_state_dict(checkpoint["state_dict"])
-    fc_model.resume(checkpoint, **pieces)
+    checkpoints.restore(checkpoints.load(path), {"state_dict": model, **pieces})
     generator.manual_seed(SEED)
     return first, run(model, optimizer, scheduler, 1, own_loader)
 """,
@@ -428,7 +424,9 @@ def rehearse(path):
     run(model, optimizer, scheduler, 1, own_loader)
     fc_model.save_checkpoint(model, path, **pieces, epoch=0)
     first = run(model, optimizer, scheduler, 1, own_loader)
-    fc_model.resume(fc_model.read_checkpoint(path), **pieces)
+    saved = checkpoints.load(path)
+    del saved["generator"], pieces["generator"]
+    checkpoints.restore(saved, {"state_dict": model, **pieces})
     return first, run(model, optimizer, scheduler, 1, own_loader)
 """,
         ),
@@ -440,7 +438,7 @@ def rehearse(path):
 def train_until(epochs, path):
     model, optimizer, scheduler = start(SEED)
     if path.exists():
-        model.load_state_dict(fc_model.read_checkpoint(path)["state_dict"])
+        model.load_state_dict(checkpoints.load(path)["state_dict"])
     for epoch in range(epochs):
         run(model, optimizer, scheduler, 1, loader)
         fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epoch)
@@ -454,10 +452,8 @@ def train_until(epochs, path):
     model, optimizer, scheduler = start(SEED)
     first = 0
     if path.exists():
-        checkpoint = fc_model.read_checkpoint(path)
-        model.load_state_dict(checkpoint["state_dict"])
-        fc_model.resume(checkpoint, optimizer, scheduler)
-        first = checkpoint["epoch"]
+        pieces = {"state_dict": model, "optimizer": optimizer, "scheduler": scheduler}
+        first = checkpoints.restore(checkpoints.load(path), pieces)["epoch"]
     for epoch in range(first, epochs):
         run(model, optimizer, scheduler, 1, loader)
         fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epoch)
@@ -472,7 +468,8 @@ def train_until(epochs, path):
     first = 0
     if path.exists():
         model = fc_model.load_checkpoint(path).train()
-        first = fc_model.resume(fc_model.read_checkpoint(path), optimizer, scheduler)
+        pieces = {"state_dict": model, "optimizer": optimizer, "scheduler": scheduler}
+        first = checkpoints.restore(checkpoints.load(path), pieces)["epoch"] + 1
     for epoch in range(first, epochs):
         run(model, optimizer, scheduler, 1, loader)
         fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epoch)
