@@ -54,8 +54,8 @@ def save(state, path, *, background=False):
     The file is a dict that a bare `torch.load` reads: the names in state, for each piece its
     state_dict, and one key with the format's version and the class of each piece. With an optimizer
     come the random states of torch, Python, NumPy and the GPUs. The file is first `<path>.tmp`; it
-    is forced to the disk, read back, and renamed, and keeps the old one's mode and owner. A kill may
-    leave the .tmp, which the next save overwrites.
+    is forced to the disk, read back and renamed, and keeps the old one's mode and owner. A kill
+    may leave the .tmp, which the next save overwrites.
 
     Args:
         state (dict): {name: piece or plain value}. Plain is what torch.load accepts by default:
@@ -254,7 +254,7 @@ def _open_regular(path):
 
 KINDS = {  # how a file of another kind begins: what it is, and what opens it
     rb"$": "empty: take another copy",
-    rb"\x80\x02\x8a\nl\xfc\x9cF\xf9\x20j": "torch.save's format before PyTorch 1.6: torch.load(path)",
+    rb"\x80\x02\x8a\nl\xfc\x9cF\xf9\x20j": "torch.save's format of before 1.6: torch.load(path)",
     rb"\x80": "a pickle that torch.save did not write, which could run code",
     rb".{8}\{": "safetensors: safetensors.torch.load_file(path)",
     rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]": "ONNX: onnx.load(path)",

@@ -1,8 +1,8 @@
 """A fully connected classifier, the two functions that train and measure it, and its checkpoints.
 
 `Network` is the model of the whole series; `validation` measures it, `train` fits it.
-`WordAVGModel` is a small model for sentences. `save_checkpoint` and `load_checkpoint` keep a `Network` in a file.
-Everything here is plain PyTorch: no registry, no configuration, no trainer class.
+`WordAVGModel` is a small model for sentences. `save_checkpoint` and `load_checkpoint` keep a
+`Network` in a file. Everything here is plain PyTorch: no registry, no configuration, no trainer.
 """
 
 import sys
@@ -146,8 +146,8 @@ def validation(model, testloader, criterion):
 def train(model, trainloader, testloader, criterion, optimizer, epochs=5, print_every=40):
     """Fit a model. Every `print_every` steps, measure it on the test set and print one line.
 
-    The line is `Epoch: 1/2..  Training Loss: 1.703..  Test Loss: 0.997..  Test Accuracy: 0.659`. The
-    training loss is the mean over the last `print_every` batches. Steps are counted across epochs:
+    The line is `Epoch: 1/2..  Training Loss: 1.703..  Test Loss: 0.997..  Test Accuracy: 0.659`.
+    The training loss is the mean over the last `print_every` batches. Steps count across epochs:
     2 epochs of 938 batches print 46 lines. Below the lines a bar of all steps fills up. Runs on the
     device of the model, and leaves the model in training mode.
 
