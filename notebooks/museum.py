@@ -134,9 +134,9 @@ File is not a zip file | 04
 Bad CRC-32 | 07
 does not fit the sizes beside it | 04
 holds a number that is not finite | 04
-it looks like a state_dict alone | 04
+a bare state_dict | 04
 hidden_layers is missing | 04
-it holds more than tensors and plain values | 07
+a whole model, which brings code | 07
 
 11 | Silent: other answers
 silent: another network was saved | 04

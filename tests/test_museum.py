@@ -121,7 +121,7 @@ def test_a_flipped_bit_is_not_called_cut_short(tmp_path):
     for spoiled, label in ((museum.flip(data, model.output.bias), "Bad CRC-32"), (data[:99], "File is not a zip file")):
         path.write_bytes(spoiled)
         with pytest.raises(fc_model.CheckpointError) as error:
-            fc_model.read_checkpoint(path)
+            fc_model.load_checkpoint(path)
         assert list(museum.look_up(str(error.value))) == [label]
 
 
