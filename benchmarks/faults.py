@@ -431,7 +431,7 @@ def kill_often(functions, folder, count, seed):
     pairs, notes = [], Counter()
     path, choose = Path(folder) / "checkpoint", random.Random(seed)
     states = [trained_run(seed + i, width=400) for i in range(2)]
-    seconds = in_child(lambda _: seconds_of_a_save(functions, states[0], path), [0])[0]
+    seconds = seconds_of_a_save(functions, states[0], path)
     for i in range(count):
         epoch = save_until_killed(functions, states, path, choose.uniform(0, 3 * seconds))
         (came_to, left, whole), *_ = in_child(
@@ -446,10 +446,15 @@ def kill_often(functions, folder, count, seed):
 
 
 def seconds_of_a_save(functions, state, path):
-    start = time.perf_counter()
-    for _ in range(3):
-        functions.save(state, path)
-    return (time.perf_counter() - start) / 3
+    def time_three(_):
+        start = time.perf_counter()
+        for _ in range(3):
+            functions.save(state, path)
+        return (time.perf_counter() - start) / 3
+
+    if not (seconds := in_child(time_three, [0])):
+        raise RuntimeError(f"{functions.name}: the process died while saving, or took too long")
+    return seconds[0]
 
 
 def save_until_killed(functions, states, path, seconds):
@@ -459,6 +464,7 @@ def save_until_killed(functions, states, path, seconds):
         try:
             torch.set_num_threads(1)
             for epoch in numbers_from():
+                signal.alarm(SECONDS)
                 functions.save(states[epoch % 2] | {"epoch": epoch}, path)
                 os.write(writing, b".")
         finally:

@@ -236,6 +236,13 @@ def test_kills_between_writing_and_renaming_are_noted(tmp_path):
     assert outcomes.notes["there after the next save"] == 0
 
 
+def test_a_save_that_never_ends_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(faults, "SECONDS", 1)
+    endless = faults.Functions("endless", lambda *_: time.sleep(60), load_checked, restore)
+    with pytest.raises(RuntimeError, match="endless: the process died while saving, or took too"):
+        faults.kills(endless, tmp_path, 1, seed=3)
+
+
 def test_a_kill_may_not_bring_back_what_is_older(tmp_path):
     first = []
 
