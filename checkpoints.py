@@ -38,6 +38,7 @@ except ImportError:  # Windows
 
 FORMAT = "_checkpoints"  # the key that save adds to the names in state
 ABOUT = {"version": 1, "classes": {}, "shapes": {}, "random": {}}  # what stands there
+TOO_DEEP = "its values are nested too deeply"
 _jobs = []  # background saves whose errors nobody has seen yet
 
 
@@ -75,8 +76,9 @@ def save(state, path, *, background=False):
     try:
         _check_target(path)
         contents, parameters = _contents(state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: not saved: {error}") from None
+    except (CheckpointError, RecursionError) as error:
+        reason = TOO_DEEP if isinstance(error, RecursionError) else error
+        raise CheckpointError(f"{path}: not saved: {reason}") from None
     if not background:
         return _write(contents, parameters, path)
     _jobs.append(job := Job(_write, copy.deepcopy(contents), parameters, path))
@@ -148,8 +150,8 @@ def _write(contents, parameters, path):
             torch.save(contents, file)
             file.flush()
             # All at the same time: on the disk, and read back, half the bytes in each thread.
-            jobs = [Job(os.fsync, file.fileno()), Job(_check_numbers, file.name, 0, 2)]
-            jobs += [Job(_read, file.name, "cpu", True), Job(_check_numbers, file.name, 1, 2)]
+            jobs = [Job(os.fsync, file.fileno()), Job(_read, file.name, "cpu", True)]
+            jobs += [Job(_check_numbers, file.name, i, 2) for i in range(2)]
             for job in jobs:
                 job.thread.join()
             for job in jobs:
@@ -236,7 +238,8 @@ def _read(path, map_location, mmap):
         with _open_regular(path) as file, _open_regular(path) as again:
             _check_kind(file)
             _check_entries(file)
-            value = _check_value(_unpickle(path if mmap else file, map_location, mmap, again))
+            value = _unpickle(path if mmap else file, map_location, mmap, again)
+            value = _check_value(value, meta=str(map_location) == "meta")
             replaced = not os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
@@ -283,6 +286,8 @@ def _damage():
     except (CheckpointError, OSError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error.__context__, OSError):  # zipfile says "no zip file" for it
+            raise error.__context__ from None
         raise CheckpointError(f"damaged, or cut short ({error})") from None
 
 
@@ -316,7 +321,7 @@ def _check_layout(entries, size):
     if "data.pkl" not in names:
         raise CheckpointError("a zip file that torch.save did not write")
     if not any(entry.CRC for entry in entries):
-        raise CheckpointError("saved without checksums, so damage cannot be seen: torch.load(path)")
+        raise CheckpointError(f"saved without checksums, {CRC_OFF}: torch.load(path)")
     # torch.save begins at byte 0, compresses nothing, marks no folders, and writes each name once.
     odd = [e for e in entries if e.compress_type != zipfile.ZIP_STORED or e.external_attr & 0x10]
     folders = {entry.filename.partition("/")[0] for entry in entries}
@@ -327,19 +332,24 @@ def _check_layout(entries, size):
 
 PLAIN_NAMES = r"(torch(\._utils|\._tensor|\.storage|\.serialization|\.nn\.parameter)?\.\w+"
 PLAIN_NAMES += r"|collections\.(OrderedDict|Counter)|_codecs\.encode"
-PLAIN_NAMES += r"|(__builtin__|builtins)\.(set|complex|bytearray))"
+PLAIN_NAMES += r"|builtins\.(set|complex|bytearray))"
 
 
 def _check_names(pickle):
     """Refuse a pickle that names more than plain values need, also what this process allows."""
     codes = pickletools.genops(pickle)
     names = {name.replace(" ", ".") for code, name, _ in codes if code.name == "GLOBAL"}
+    names = {name.replace("__builtin__.", "builtins.") for name in names}  # as in Python 2
     others = sorted(name for name in names if not re.fullmatch(PLAIN_NAMES, name))
     if any(name.startswith("torch.nn.modules.") for name in others):
         line = f"with torch.serialization.safe_globals([{', '.join(others)}]): torch.load(path)"
         raise CheckpointError(f"a whole model, which brings code. If you know all of it: {line}")
     if others:
         raise CheckpointError(f"more than plain values, which could run code: {short(others)}")
+
+
+CRC_OFF = "which torch.serialization.set_crc32_options(True) turns on"
+SYSTEM = "memory|unable to (mmap|open)|deserialize object on"  # RuntimeErrors that are the system's
 
 
 def _unpickle(file, map_location, mmap, again):
@@ -354,20 +364,21 @@ def _unpickle(file, map_location, mmap, again):
     if checked:
         checked.result()  # damage explains whatever torch.load said
     system = isinstance(failure, (OSError, MemoryError, torch.OutOfMemoryError))
-    if system or re.search("memory|unable to (mmap|open)|device", str(failure)):
+    spoken = isinstance(failure, RuntimeError) and re.search(SYSTEM, str(failure))
+    if system or spoken:
         raise failure
     if failure:  # its text advises weights_only=False, which runs what the file says
         raise CheckpointError(f"torch.load refuses it ({_name(failure)})")
     return value
 
 
-def _check_value(value):
+def _check_value(value, meta):
     if not isinstance(value, dict):
         raise CheckpointError(f"it holds a {_name(value)}, no dict: torch.load(path)")
     try:
-        value = _plain(dict(dict.items(value)))
+        value = _plain(dict(dict.items(value)), meta=meta)
     except RecursionError:
-        raise CheckpointError("it is nested too deeply") from None
+        raise CheckpointError(TOO_DEEP) from None
     if value and all(isinstance(each, torch.Tensor) for each in value.values()):
         raise CheckpointError("a bare state_dict: model.load_state_dict(torch.load(path))")
     about = value.get(FORMAT, ABOUT)
@@ -458,10 +469,12 @@ def _check_piece(name, piece, saved, about):
         raise CheckpointError(f"{name} is a {known} in the file, and a {here} here")
     if isinstance(piece, torch.optim.Optimizer):
         return _check_optimizer(name, piece, saved, about)
-    scheduler = isinstance(piece, torch.optim.lr_scheduler.LRScheduler) and known is None
-    compared = scheduler or isinstance(piece, torch.amp.GradScaler)
-    if compared and (other := saved.keys() ^ piece.state_dict().keys()):
-        raise CheckpointError(f"{name} is not of such a {here}: {sorted(other)}")
+    if isinstance(piece, (torch.optim.lr_scheduler.LRScheduler, torch.amp.GradScaler)):
+        other = saved.keys() ^ piece.state_dict().keys()
+        if known:  # versions of PyTorch differ in fields that are not public
+            other = {key for key in other if not key.startswith("_")}
+        if other:
+            raise CheckpointError(f"{name} is not of such a {here}: {sorted(other)}")
 
 
 def _check_model(name, model, saved):
@@ -506,7 +519,10 @@ def _check_optimizer(name, optimizer, saved, about):
         ]
         if name not in about["classes"] and (rates[0] ^ rates[1]) - {"initial_lr"}:
             raise CheckpointError(f"{name} is not of such a {_class_of(optimizer)}")
+    keys = {}
     for index, values in saved["state"].items():
+        if keys.setdefault(len(shapes[index]) > 1, values.keys()) != values.keys():
+            raise CheckpointError(f"{name} has other entries for parameter {index} than for others")
         for key, value in values.items():
             if isinstance(value, torch.Tensor) and not _fits(optimizer, key, value, shapes[index]):
                 raise CheckpointError(f"{name}: {key} of parameter {index} has another shape")
@@ -552,6 +568,10 @@ def _put(piece, state):
         piece.bit_generator.state = state
     else:
         piece.load_state_dict(state)
+    for group in piece.param_groups if isinstance(piece, torch.optim.Optimizer) else ():
+        for key, value in piece.defaults.items():  # PyTorch adds switches, and misses rates late
+            if key not in group and not isinstance(value, (bool, type(None))):
+                raise KeyError(key)
 
 
 def _lists(state):
@@ -582,7 +602,8 @@ def check_finite(where, tensor):
     """Raise CheckpointError if a tensor of numbers, of any dtype and shape, holds nan or inf."""
     numbers = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     numbers = numbers.float() if numbers.itemsize == 1 else numbers  # float8 has no aminmax
-    if numbers.numel() and not all(isfinite(bound) for bound in numbers.aminmax()):
+    real = numbers.is_floating_point() and numbers.numel() and not numbers.is_meta
+    if real and not all(isfinite(bound) for bound in numbers.aminmax()):
         raise CheckpointError(f"{where} holds a number that is not finite, nan or inf")
 
 
@@ -614,33 +635,34 @@ SIMPLE = {type(None), bool, int, float, complex, str, bytes, bytearray}
 SIMPLE |= {torch.dtype, torch.device, torch.Size}
 
 
-def _plain(value, where="", seen=None):
+def _plain(value, where="", seen=None, meta=False):
     """The same value in containers of its own; an error names the keys of what is not plain."""
     kind, seen = type(value), {} if seen is None else seen
-    if kind in SIMPLE:
+    if kind in SIMPLE and value != b"":  # torch.load refuses empty bytes
         return value
     if isinstance(value, torch.Tensor):
-        return _plain_tensor(value, where)
+        return _plain_tensor(value, where, meta)
     if kind not in (dict, OrderedDict, Counter, list, tuple, set):
         raise CheckpointError(f"{where} is a {_name(value)}: {_way_out(value)}")
     if id(value) not in seen:
         seen[id(value)] = None, value  # the value too: nothing else gets its id meanwhile
         if issubclass(kind, dict):
-            plain = _plain_dict(value, where, seen)
+            plain = _plain_dict(value, where, seen, meta)
         else:
-            plain = kind(_plain(each, f"{where}[{i}]", seen) for i, each in enumerate(value))
+            inside = (_plain(v, f"{where}[{i}]", seen, meta) for i, v in enumerate(value))
+            plain = kind(inside)
         seen[id(value)] = plain, value
     if seen[id(value)][0] is None:
         raise CheckpointError(f"{where} holds itself")
     return seen[id(value)][0]
 
 
-def _plain_dict(value, where, seen):
+def _plain_dict(value, where, seen, meta):
     kind, plain = type(value), type(value)()
     for key, each in kind.items(value):
         _plain(key, f"a key of {where or 'state'}", seen)
         name = f"[{short(key)}]" if not isinstance(key, str) else f".{key}" if where else key
-        plain[key] = _plain(each, where + name, seen)
+        plain[key] = _plain(each, where + name, seen, meta)
     # The versions of a model's layers; without the mark of assign=True, which later loads obey.
     versions = vars(value).get("_metadata") if kind is OrderedDict else None
     if isinstance(versions, dict):
@@ -650,7 +672,7 @@ def _plain_dict(value, where, seen):
     return plain
 
 
-def _plain_tensor(tensor, where):
+def _plain_tensor(tensor, where, meta):
     if type(tensor).__name__.startswith("Uninitialized"):
         raise CheckpointError(f"{where} is not initialised: call the model on a batch first")
     if type(tensor) not in (torch.Tensor, nn.Parameter):
@@ -658,7 +680,7 @@ def _plain_tensor(tensor, where):
         raise CheckpointError(f"{where} is a {_name(tensor)}, no plain tensor: {way_out}")
     if tensor.layout != torch.strided or tensor.is_nested:
         raise CheckpointError(f"{where} is a sparse or nested tensor: write to_dense()")
-    if tensor.is_meta:
+    if tensor.is_meta and not meta:
         raise CheckpointError(f"{where} is on the meta device, without numbers")
     return torch.Tensor.detach(tensor)
 
@@ -671,10 +693,14 @@ def _name(value):
 def _way_out(value):
     if _is_piece(value):
         return "a piece must stand in state under a name of its own"
-    if hasattr(value, "__array__") and getattr(value, "ndim", 0):
-        return "write torch.from_numpy(…)"
-    value = value.item() if hasattr(value, "__array__") else value
-    for kind in (bool, int, float, str, bytes, dict, list, tuple, set):
+    if isinstance(value, bytes) and not value:
+        return "empty, which torch.load refuses: write None"
+    if hasattr(value, "__array__") and not isinstance(value, type):
+        if value.ndim:
+            numbers = value.dtype.kind in "biufc"
+            return "write torch.from_numpy(…)" if numbers else "write ….tolist()"
+        value = value.item()
+    for kind in (bool, int, float, complex, str, bytes, dict, list, tuple, set):
         if isinstance(value, kind):
             return f"write {kind.__name__}(…)"
     return "write it as numbers, strings, tensors, and lists or dicts of them"

@@ -220,16 +220,19 @@ def save_checkpoint(model, path, **state):
         CheckpointError: model is no Network that its sizes rebuild, or what `checkpoints.save`
         raises. Whatever is raised, the old file is untouched.
     """
-    _check_parts(model)
-    sizes = {
-        "input_size": model.hidden_layers[0].in_features,
-        "output_size": model.output.out_features,
-        "hidden_layers": [layer.out_features for layer in model.hidden_layers],
-        "drop_p": model.dropout.p,
-    }
+    try:
+        _check_parts(model)
+        sizes = {
+            "input_size": model.hidden_layers[0].in_features,
+            "output_size": model.output.out_features,
+            "hidden_layers": [layer.out_features for layer in model.hidden_layers],
+            "drop_p": model.dropout.p,
+        }
+        _empty_network(sizes | {"state_dict": model.state_dict()})
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: not saved: {error}") from None
     if taken := sorted(state.keys() & {*sizes, "state_dict"}):
         raise CheckpointError(f"save_checkpoint gives the name {taken[0]} itself: take another")
-    _empty_network(sizes | {"state_dict": model.state_dict()})
     checkpoints.save(sizes | {"state_dict": model} | state, path)
 
 
@@ -266,10 +269,14 @@ def _check_parts(model):
         hint = ": try model.module or model._orig_mod" if isinstance(model, nn.Module) else ""
         raise CheckpointError(f"model must be a Network, got {type(model).__name__}{hint}")
     kinds = {"": Network, "hidden_layers": nn.ModuleList, "dropout": nn.Dropout}
-    for name, part in model.named_modules():
-        if type(part) is not kinds.get(name, nn.Linear):
-            kind = f"{name} is a {type(part).__name__}, which Network does not make"
-            raise CheckpointError(f"{kind}: use checkpoints.save")
+    layers = range(max(1, len(getattr(model, "hidden_layers", ()))))
+    parts = dict(model.named_modules())
+    for name in [*kinds, *(f"hidden_layers.{i}" for i in layers), "output", *parts]:
+        if name not in parts:
+            raise CheckpointError(f"{name} is missing: use checkpoints.save")
+        if type(parts[name]) is not kinds.get(name, nn.Linear):
+            kind = f"{type(parts[name]).__name__}, which Network does not make"
+            raise CheckpointError(f"{name} is a {kind}: use checkpoints.save")
 
 
 def _empty_network(saved):
