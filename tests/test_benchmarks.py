@@ -58,7 +58,7 @@ def test_draw_writes_a_picture_also_without_memory(bench, rows, tmp_path, measur
 
 def test_judge_finds_each_missed_goal(bench):
     good = good_rows(bench)
-    assert [verdict for _, verdict in bench.judge(good.values())] == ["met"] * 9
+    assert [verdict for _, verdict in bench.judge(good.values())] == ["met"] * 13
     for *key, column, limit in bench.GOALS:
         spoiled = good | {tuple(key): good[tuple(key)]._replace(**{column: 1.01 * limit})}
         missed = [goal for goal, verdict in bench.judge(spoiled.values()) if verdict == "missed"]
@@ -77,7 +77,7 @@ def test_the_exit_code_tells_of_a_missed_goal(bench, rows, tmp_path, monkeypatch
 
 def test_memory_that_no_one_tells_is_said_and_not_judged(bench, rows):
     untold = [row._replace(memory=None) for row in good_rows(bench).values()]
-    assert [verdict for _, verdict in bench.judge(untold)].count("not measured") == 4
+    assert [verdict for _, verdict in bench.judge(untold)].count("not measured") == 6
     assert bench.NO_MEMORY in bench.tables(untold)
     if sys.platform == "linux":
         assert bench.NO_MEMORY not in bench.tables(rows)
