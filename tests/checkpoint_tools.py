@@ -1,9 +1,12 @@
-"""What the tests of checkpoints share: small networks, an exact comparison, a judge of files, and archives by hand."""
+"""What the tests of checkpoints share: small networks, an exact comparison, a judge of files,
+programs and processes of their own, and archives by hand."""
 
 import io
 import os
 import pickle
 import re
+import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -17,17 +20,28 @@ from pathlib import Path
 import pytest
 import torch
 
+import checkpoints
 import fc_model
 
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="made and measured with what only Linux has")
+POSIX = os.name == "posix"
+needs_posix = pytest.mark.skipif(not POSIX, reason="made with what only POSIX has")
+needs_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="made and measured with what only Linux has"
+)
 
 
 def make_model(*sizes, seed=0, drop_p=0.25):
-    """A network of input_size, the hidden sizes and output_size; the seed alone decides its weights."""
+    """A network of these sizes, input first, output last; the seed alone decides its weights."""
     input_size, *hidden_layers, output_size = sizes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return fc_model.Network(input_size, output_size, hidden_layers, drop_p=drop_p)
+
+
+def bits(tensor):
+    """The numbers of a tensor of any dtype, in rows, as bytes."""
+    plain = tensor.detach().resolve_conj().contiguous().flatten()
+    return plain.view(torch.uint8).numpy().tobytes()
 
 
 def same(a, b):
@@ -35,8 +49,7 @@ def same(a, b):
     if type(a) is not type(b):
         return False
     if isinstance(a, torch.Tensor):
-        a, b = a.detach(), b.detach()
-        return (a.dtype, a.shape) == (b.dtype, b.shape) and a.numpy().tobytes() == b.numpy().tobytes()
+        return (a.dtype, a.shape, a.device) == (b.dtype, b.shape, b.device) and bits(a) == bits(b)
     if isinstance(a, dict):
         return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
@@ -44,8 +57,12 @@ def same(a, b):
     return repr(a) == repr(b)
 
 
+def equal_weights(model, other):
+    return same(dict(model.state_dict()), dict(other.state_dict()))
+
+
 def is_that_network(model, checkpoint):
-    """Whether a network is in eval mode and has the sizes, drop_p and weights of a checkpoint, to the bit."""
+    """Whether a network is in eval mode and equal to a checkpoint in sizes, drop_p, weights."""
     return (
         model.hidden_layers[0].in_features == checkpoint["input_size"]
         and [layer.out_features for layer in model.hidden_layers] == checkpoint["hidden_layers"]
@@ -65,18 +82,26 @@ def advises_to_run_code(text):
     return re.search(r"weights_only.{0,12}False", text, re.DOTALL) is not None
 
 
+def assert_clear(error, path):
+    """Demand that an error is about the path, shows no other error first, and advises no harm."""
+    assert str(error).startswith(f"{path}: "), str(error)
+    text = shown(error)
+    assert not advises_to_run_code(text)
+    assert "During handling" not in text and "direct cause" not in text
+
+
 def judge(path, expected, mmap=False, network_alone=False):
     """Say what becomes of a file: it is "refused", or what is in it is "the same" or "wrong".
 
-    Refused is a CheckpointError and nothing else. Any other exception gets out, and fails the test. The same is a
-    checkpoint with equal fields and the network of it; with network_alone the network decides.
+    Refused is a CheckpointError and nothing else. Any other exception gets out, and fails the test.
+    The same is a checkpoint with equal fields and the network of it; with network_alone the network
+    decides.
     """
     try:
-        checkpoint = fc_model.read_checkpoint(path, mmap=mmap)
+        checkpoint = checkpoints.load(path, mmap=mmap)
         model = fc_model.load_checkpoint(path, mmap=mmap)
-    except fc_model.CheckpointError as error:
-        assert str(error).startswith(f"{path}: ") and not advises_to_run_code(str(error))
-        assert error.__cause__ is None and error.__context__ is None, "a reader would see another error first"
+    except checkpoints.CheckpointError as error:
+        assert_clear(error, path)
         return "refused"
     equal = network_alone or same(checkpoint, expected)
     return "the same" if equal and is_that_network(model, expected) else "wrong"
@@ -94,12 +119,14 @@ def judge_plain(path, expected):
         model.load_state_dict(checkpoint["state_dict"], assign=True)
     except Exception:
         return "refused"
-    return "the same" if same(checkpoint, expected) and is_that_network(model, expected) else "wrong"
+    return (
+        "the same" if same(checkpoint, expected) and is_that_network(model, expected) else "wrong"
+    )
 
 
 @contextmanager
 def no_warnings():
-    """Demand that no warning reaches the reader. As errors, warnings would be caught together with the damage."""
+    """Demand that no warning is seen. As errors, they would be caught together with the damage."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -108,7 +135,7 @@ def no_warnings():
 
 @contextmanager
 def folder_without_writing():
-    """A folder in which this process may read and not write. Root gives its rights away meanwhile."""
+    """A folder that this process may read and not write. Root gives its rights away meanwhile."""
     with tempfile.TemporaryDirectory() as name:
         folder, root = Path(name), hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -125,6 +152,62 @@ def folder_without_writing():
             folder.chmod(0o755)
 
 
+def position_of(tensor, path):
+    """Where in a file the numbers of a tensor are."""
+    return path.read_bytes().index(bits(tensor))
+
+
+def flip(path, position, mask=1):
+    """Change a byte of a file in place."""
+    with open(path, "r+b") as file:
+        file.seek(position)
+        (byte,) = file.read(1)
+        file.seek(position)
+        file.write(bytes([byte ^ mask]))
+
+
+def run_python(code, *arguments, path=None, **environment):
+    """Run a program that can import this project, or with another path whatever is there."""
+    program = [sys.executable, "-c", code, *map(str, arguments)]
+    folder = path or Path(fc_model.__file__).parent
+    values = os.environ | {"PYTHONPATH": str(folder)} | environment
+    return subprocess.run(
+        program, env=values, cwd=folder, capture_output=True, encoding="utf-8", timeout=120
+    )
+
+
+def fork(function):
+    """Start a process that calls a function. It ends with 0, or prints what was raised: 1."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # later Pythons warn of threads; none of ours is needed
+        child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        function()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def end_of(child, seconds=30):
+    """Wait for a process and say how it ended. After so many seconds it is killed, which shows."""
+
+    def kill(*_):
+        os.kill(child, signal.SIGKILL)
+
+    old = signal.signal(signal.SIGALRM, kill)
+    signal.alarm(seconds)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, old)
+
+
 class Call:
     """Is pickled as the call of a function: what a stranger may write into a file."""
 
@@ -136,7 +219,7 @@ class Call:
 
 
 class Numbers:
-    """Stands for a float32 tensor of count numbers in the entry data/<key>, without there being such numbers."""
+    """A float32 tensor of count numbers in an entry data/<key>, which may be absent."""
 
     def __init__(self, key, count):
         self.key, self.count = key, count
@@ -155,7 +238,12 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, Numbers):
             key, count, size, stride = value.key, value.count, (value.count,), (1,)
         elif isinstance(value, torch.Tensor):
-            key, count, size, stride = len(self.contents), value.numel(), tuple(value.shape), value.stride()
+            key, count, size, stride = (
+                len(self.contents),
+                value.numel(),
+                tuple(value.shape),
+                value.stride(),
+            )
             self.contents[f"data/{key}"] = value.numpy().tobytes()
         else:
             return NotImplemented
@@ -164,11 +252,15 @@ class _Pickler(pickle.Pickler):
 
 
 def entries_of(checkpoint):
-    """What torch.save would write for a checkpoint, as {name of the entry: bytes}; for Numbers no entry."""
+    """What torch.save would write, as {name of the entry: bytes}; for Numbers no entry."""
     buffer = io.BytesIO()
     pickler = _Pickler(buffer)
     pickler.dump(checkpoint)
-    return {"data.pkl": buffer.getvalue(), "byteorder": b"little", "version": b"3\n"} | pickler.contents
+    return {
+        "data.pkl": buffer.getvalue(),
+        "byteorder": b"little",
+        "version": b"3\n",
+    } | pickler.contents
 
 
 def write_archive(path, entries):
@@ -189,9 +281,10 @@ def add_zeros_deflated(path, name, megabytes):
 
 
 def add_overlapping_zeros(path, keys, size):
-    """Add an entry data/<key> of zeros for each key, all over the same bytes, and return how large each is.
+    """Add an entry data/<key> of zeros for each key, all over the same bytes; return their sizes.
 
-    Each entry begins with its own header and goes on through the headers of the later ones, so all names are right.
+    Each entry begins with its own header and goes on through the headers of the later ones, so all
+    names are right.
     """
     body, entries, lengths = bytes(size), [], {}
     for key in reversed(keys):
