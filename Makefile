@@ -70,9 +70,9 @@ cheatsheet: setup
 
 torture: export OMP_NUM_THREADS = 1
 torture: export TORTURE = full
-torture: export PYTHONPATH = tests
+torture: export PYTHONPATH = tests/checkpoints
 torture: setup
-	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal -p torture_table tests/test_torture.py
+	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal -p torture_table tests/checkpoints
 
 bench: setup
 	"$(VENV_PYTHON)" benchmarks/train.py
