@@ -22,6 +22,7 @@ from checkpoint_tools import (
     judge,
     make_model,
     needs_linux,
+    needs_posix,
     no_warnings,
     write_archive,
 )
@@ -73,6 +74,13 @@ def attributed(numbers, **attributes):
     for name, value in attributes.items():
         setattr(numbers, name, value)
     return weights(weight=numbers)
+
+
+def unwritten():
+    """A tensor with a storage that was only asked for: its numbers are what was in memory before."""
+    storage = Call(torch.FloatStorage, 100)
+    rebuild = torch._utils._rebuild_tensor_v2
+    return Call(rebuild, storage, 0, (100,), (1,), False, OrderedDict())
 
 
 def nested(depth):
@@ -208,6 +216,12 @@ HOSTILE = {
     "keys, values and get are 5": save(
         lambda path: ordered(keys=5, values=5, get=5, copy=5, __class__=5)
     ),
+    "a tensor that is not in the file": save(
+        lambda path: network(loss=Call(torch.FloatTensor, 100))
+    ),
+    "a Tensor that is not in the file": save(lambda path: network(loss=Call(torch.Tensor, 100))),
+    "numbers that are not in the file": save(lambda path: network(loss=unwritten())),
+    "a bytearray of 10^8": save(lambda path: network(loss=Call(bytearray, 10**8))),
     "_metadata of fives": save(lambda path: ordered(_metadata={"": 5})),
     "_metadata that holds itself": save(lambda path: ordered(_metadata=endless_dict())),
     "_metadata with a billion laughs": save(
@@ -261,7 +275,7 @@ HARMLESS |= {
     "is_contiguous is a type",
     "stride 0 elsewhere",
 }
-HARMLESS |= {"_metadata that holds itself", "_metadata with a billion laughs"}
+HARMLESS |= {"_metadata of fives", "_metadata that holds itself", "_metadata with a billion laughs"}
 HARMLESS |= {"a Parameter", "a frozen Parameter", "a Parameter with hooks"}
 NUMBERS = {"nan where aminmax is a type"}  # mmap=True does not check them
 MUST_LOAD = {"a Parameter", "a frozen Parameter", "a Parameter with hooks", "a false _metadata"}
@@ -329,6 +343,7 @@ def test_hostile_files_take_little_memory_and_time(tmp_path):
         assert outcome == "loaded" and megabytes > 0.7 * BIG / 1e6
 
 
+@needs_posix
 @pytest.mark.parametrize("functions", [OURS, NETWORK, MAPPED], ids=lambda each: each.name)
 def test_a_hostile_file_in_place_of_a_run_does_nothing(functions, tmp_path, record_property):
     outcomes = faults.hostile_files(functions, tmp_path, 9, seed=1)
