@@ -117,12 +117,15 @@ def _finish_jobs():
 
 
 def _check_target(path):
+    _check_regular(path)
+    if os.path.exists(path) and not (os.stat(path).st_mode & 0o222 and os.access(path, os.W_OK)):
+        raise PermissionError(13, "The file is write-protected", path)
+
+
+def _check_regular(path):
     with contextlib.suppress(FileNotFoundError):
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):
             raise CheckpointError("a folder, a pipe or a device stands there: name a file")
-        if not (mode & 0o222 and os.access(path, os.W_OK)):
-            raise PermissionError(13, "The file is write-protected", path)
 
 
 def _contents(state):
@@ -149,16 +152,12 @@ def _write(contents, parameters, path):
         with _new_file(path, f"{path}.tmp") as file:
             torch.save(contents, file)
             file.flush()
-            # All at the same time: on the disk, and read back, half the bytes in each thread.
-            jobs = [Job(os.fsync, file.fileno()), Job(_read, file.name, "cpu", True)]
-            jobs += [Job(_check_numbers, file.name, i, 2) for i in range(2)]
-            for job in jobs:
-                job.thread.join()
-            for job in jobs:
-                job.result()
+            _keep_and_read_back(file)
     except CheckpointError as error:
         reason = str(error).removeprefix(f"{path}.tmp: ")
         raise CheckpointError(f"{path}: not saved: {reason}") from None
+    except RuntimeError as error:  # torch.save hides that the disk is full, or Ctrl-C, behind it
+        raise error.__context__ or error from None
     with contextlib.suppress(OSError):  # the name is on the disk when the folder is; not on Windows
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
@@ -167,10 +166,20 @@ def _write(contents, parameters, path):
             os.close(folder)
 
 
+def _keep_and_read_back(file):
+    """Force a file to the disk and meanwhile check it, half the numbers in each thread."""
+    jobs = [Job(os.fsync, file.fileno()), Job(_read, file.name, "cpu", True)]
+    jobs += [Job(_check_numbers, file.name, i, 2) for i in range(2)]
+    for job in jobs:
+        job.thread.join()
+    for job in jobs:
+        job.result()
+
+
 @contextlib.contextmanager
 def _new_file(path, temporary):
     """A file for one save alone. At the end of the block it becomes path; on an error it goes."""
-    _check_target(temporary)
+    _check_regular(temporary)
     with open(temporary, "ab") as file:  # not "wb", which would empty the file of another save
         _lock(file, temporary)
         try:
@@ -666,6 +675,7 @@ def _plain_dict(value, where, seen, meta):
     # The versions of a model's layers; without the mark of assign=True, which later loads obey.
     versions = vars(value).get("_metadata") if kind is OrderedDict else None
     if isinstance(versions, dict):
+        versions = {key: each for key, each in versions.items() if type(each) is dict}
         plain._metadata = {key: dict(each) for key, each in versions.items()}
         for each in plain._metadata.values():
             each.pop("assign_to_params_buffers", None)
