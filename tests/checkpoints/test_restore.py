@@ -45,8 +45,15 @@ def train(run, seeds=range(3)):
             torch.randperm(4, generator=run["generator"])
 
 
+def seed_all(seed):
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
 def saved_run(path, **arguments):
     """What was loaded of a run after a step."""
+    seed_all(5)  # no refusal leaves these states behind
     run = make_run(**arguments)
     one_step(run["model"], run["optimizer"])
     save(run | {"epoch": 2}, path)
@@ -73,9 +80,7 @@ def state_of(run):
 
 def refused(saved, run, match, error=CheckpointError):
     """Demand that restore refuses, and that nothing is changed then."""
-    torch.manual_seed(77)
-    random.seed(77)
-    np.random.seed(77)
+    seed_all(77)
     before, kept = state_of(run), copy.deepcopy(saved)
     with pytest.raises(error, match=match) as caught:
         restore(saved, run)
@@ -95,9 +100,7 @@ def test_every_piece_is_put_back_and_the_values_are_returned(arguments, mmap, pa
     saved = state_of(run)
     save(run | {"epoch": 7, "loss": [0.5]}, path)
 
-    torch.manual_seed(99)
-    random.seed(99)
-    np.random.seed(99)
+    seed_all(99)
     fresh = make_run(seed=1, **arguments)
     assert not same(state_of(fresh), saved)
     assert same(restore(load(path, mmap=mmap), fresh), {"epoch": 7, "loss": [0.5]})
@@ -283,9 +286,7 @@ def test_a_random_state_that_was_taken_out_is_left_alone(part, path):
     saved = saved_run(path)
     states = saved[checkpoints.FORMAT]["random"]
     wanted = [states["torch"], states["python"], states["numpy"]]
-    torch.manual_seed(77)
-    random.seed(77)
-    np.random.seed(77)
+    seed_all(77)
     index = ["torch", "python", "numpy"].index(part)
     wanted[index] = random_states()[index]
     del states[part]
@@ -347,6 +348,7 @@ class Own:
 
 
 def saved_with_own(path):
+    seed_all(5)
     run = make_run() | {"own": Own()}
     train(run)
     run["own"].values = {"a": 2, "b": 2}
@@ -384,6 +386,7 @@ def test_a_failure_at_the_random_states_rolls_back(path, monkeypatch):
         setstate(state)
 
     monkeypatch.setattr(random, "setstate", fail_once)
+    seed_all(77)
     before = state_of(run)
     with pytest.raises(KeyboardInterrupt):
         restore(saved, run)
