@@ -124,8 +124,9 @@ def _check_target(path):
 
 def _check_regular(path):
     with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise CheckpointError("a folder, a pipe or a device stands there: name a file")
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            name = os.path.basename(path)
+            raise CheckpointError(f"{name} is a folder, a pipe, a device or a link: name a file")
 
 
 def _contents(state):

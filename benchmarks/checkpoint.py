@@ -9,8 +9,10 @@ Each question is answered by ratios, for networks of 2, 200, 300 and 800 MB:
 2. Saving: save_checkpoint against torch.save of the same dict to the same path. Goal: at most 1.3 times the seconds.
    It waits until the disk has the file, torch.save doesn't.
 3. Both against the least that can be done: read the bytes; write them, flush and fsync.
+4. Saving in the background: how long checkpoints.save(background=True) keeps the training waiting, against copying the
+   tensors in memory. Goal: at most 1.3 times the seconds.
 
-The goals of loading are judged at 200, 300 and 800 MB, that of saving at 200 MB. At 2 MB fixed costs of milliseconds
+The goals of loading are judged at 200, 300 and 800 MB, that of saving at 200 MB, that of the background at 800 MB. At 2 MB fixed costs of milliseconds
 dominate, and memory that the interpreter has at hand; those figures are printed, not judged.
 
 Each loading runs in a new process, after the same on a tiny file, so that imports and first-use costs don't count. Its
@@ -21,7 +23,7 @@ of disk and 2.2 GB of memory.
 
     python benchmarks/checkpoint.py [figure.png]
 
-It prints both tables and the goals, and draws the figure of loading, by default build/benchmarks/checkpoint.png. The
+It prints the tables and the goals, and draws the figure of loading, by default build/benchmarks/checkpoint.png. The
 exit code is 1 if a goal is missed.
 """
 
@@ -62,14 +64,22 @@ GOALS = [
         ("mmap", "times_reference", 1 / 50),
         ("mmap", "memory", 0.1),
     ]
-] + [("save", "200 MB", "save_checkpoint", "times_reference", 1.3)]
+]
+GOALS += [("save", "200 MB", "save_checkpoint", "times_reference", 1.3)]
+GOALS += [("stall", "800 MB", "background save", "times_reference", 1.3)]
+# For each work what the contestants are compared with: the usual way, and the least that can be done.
+REFERENCES = {
+    "load": ("posts' way", "plain read"),
+    "save": ("torch.save", "plain write"),
+    "stall": ("copy", "copy"),
+}
 NO_MEMORY = "Extra memory: not measured, because only Linux tells it (/proc/self/status)."
 
 
 class Row(NamedTuple):
     """What one contestant took at one size."""
 
-    work: str  # "load" or "save"
+    work: str  # "load", "save" or "stall"
     size: str  # a key of NETWORKS
     contestant: str
     seconds: float
@@ -176,16 +186,35 @@ def save_rounds(size, path, rounds):
     """{contestant: seconds} of each round; leaves a checkpoint in path."""
     torch.manual_seed(SEED)
     contestants = savers(fc_model.Network(*NETWORKS[size]), path)
+    result = timed_rounds(contestants, rounds)
+    contestants["save_checkpoint"]()
+    return result
+
+
+def stall_rounds(size, path, rounds):
+    """{contestant: seconds} of each round, until the training goes on."""
+    torch.manual_seed(SEED)
+    model = fc_model.Network(*NETWORKS[size])
+    contestants = {
+        "copy": lambda: {key: tensor.clone() for key, tensor in model.state_dict().items()},
+        "background save": lambda: checkpoints.save({"model": model}, path, background=True),
+    }
+    return timed_rounds(contestants, rounds)
+
+
+def timed_rounds(contestants, rounds):
     result = []
     for names in take_turns(contestants, rounds):
         seconds = {}
         for name in names:
             getattr(os, "sync", int)()  # Windows has none
             began = time.perf_counter()
-            contestants[name]()
+            made = contestants[name]()
             seconds[name] = time.perf_counter() - began
+            if isinstance(made, checkpoints.Job):
+                made.result()
+            del made
         result.append(seconds)
-    contestants["save_checkpoint"]()
     return result
 
 
@@ -217,8 +246,10 @@ def measure(sizes=tuple(NETWORKS), rounds=None):
         path = str(Path(folder) / "checkpoint.pth")
         for size in sizes:
             count = rounds or ROUNDS[size]
-            saved = in_new_process(save_rounds, size, path, count)
-            rows += _rows("save", size, [{name: (seconds, None) for name, seconds in each.items()} for each in saved])
+            for work, function in {"stall": stall_rounds, "save": save_rounds}.items():
+                timed = in_new_process(function, size, path, count)
+                timed = [{name: (seconds, None) for name, seconds in each.items()} for each in timed]
+                rows += _rows(work, size, timed)
             Path(path).read_bytes()  # into the page cache
             loaded = []
             for names in take_turns(LOAD, count):
@@ -236,7 +267,7 @@ def _bytes(size):
 def _rows(work, size, rounds):
     """The rows of one size, from {contestant: (seconds, extra bytes or None)} of each round."""
     names = [*LOAD, USED] if work == "load" else list(rounds[0])
-    reference, plain = ("posts' way", "plain read") if work == "load" else ("torch.save", "plain write")
+    reference, plain = REFERENCES[work]
     rows = []
     for name in sorted(names, key=lambda name: name == plain):
         seconds = [each[name][0] for each in rounds]
@@ -271,13 +302,14 @@ def judge(rows):
                 goal = f"{work} {size}, {contestant}: {1 / value:.3g} times as fast as the posts' way"
                 goal += f" (at least {1 / limit:.0f})"
             else:
-                goal = f"{work} {size}, {contestant}: {value:.2f} times the seconds of torch.save (at most {limit})"
+                reference = REFERENCES[work][0]
+                goal = f"{work} {size}, {contestant}: {value:.2f} times the seconds of {reference} (at most {limit})"
             verdicts.append((goal, verdict))
     return verdicts
 
 
 def tables(rows):
-    """Both tables as text."""
+    """The tables as text."""
     lines = [f"{'load':8}{'':18}{'seconds':>10}{'posts / it':>12}{'it / plain':>12}{'memory / size':>15}"]
     for row in (row for row in rows if row.work == "load"):
         extra = "-" if row.memory is None else f"{row.memory:.2f}"
@@ -290,6 +322,9 @@ def tables(rows):
         lines.append(
             f"{row.size:8}{row.contestant:18}{row.seconds:10.4f}{row.times_reference:12.2f}{row.times_plain:12.2f}"
         )
+    lines += ["", f"{'stall':8}{'':18}{'seconds':>10}{'it / copy':>12}"]
+    for row in (row for row in rows if row.work == "stall"):
+        lines.append(f"{row.size:8}{row.contestant:18}{row.seconds:10.4f}{row.times_reference:12.2f}")
     if any(row.work == "load" and row.memory is None for row in rows):
         lines += ["", NO_MEMORY]
     return "\n".join(lines)
@@ -368,6 +403,7 @@ def main(path=FIGURE):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--call"]:
         name, *arguments = json.loads(sys.argv[2])
-        print(json.dumps({"load_once": load_once, "save_rounds": save_rounds}[name](*arguments)))
+        called = {"load_once": load_once, "save_rounds": save_rounds, "stall_rounds": stall_rounds}
+        print(json.dumps(called[name](*arguments)))
     else:
         sys.exit(main(*sys.argv[1:]))

@@ -411,7 +411,7 @@ def test_what_is_written_wrong_is_not_kept(model, path, monkeypatch):
 
 # ---------------------------------------------------------------- no regular file
 
-NO_FILE = "a folder, a pipe or a device stands there: name a file"
+NO_FILE = "a folder, a pipe, a device or a link: name a file"
 
 
 def make_device(path):
@@ -440,7 +440,7 @@ def test_what_is_no_regular_file_is_refused_and_left_alone(name, link, path, tmp
     for arguments in ({}, {"background": True}):
         with pytest.raises(CheckpointError) as caught:
             save({"epoch": 1}, path, **arguments)
-        assert str(caught.value) == f"{target}: not saved: {NO_FILE}"
+        assert str(caught.value) == f"{target}: not saved: {target.name} is {NO_FILE}"
     assert target.stat().st_mode == mode and sorted(os.listdir(tmp_path)) == before
     if name != "folder":
         with pytest.raises(CheckpointError, match="a pipe or a device, no regular file"):
