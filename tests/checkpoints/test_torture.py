@@ -110,7 +110,7 @@ SPOILED = {"a flipped bit": 4000, "a file cut short": 600, "a file of another ki
 def test_a_spoiled_run_is_refused_or_the_same(functions, fault, tmp_path, record_property):
     if functions is MAPPED and fault == "a flipped bit":
         pytest.skip("numbers are not checked: see below")
-    size = SPOILED[fault] if FULL else min(SPOILED[fault], 60)
+    size = SPOILED[fault] if FULL else min(SPOILED[fault], 40)
     outcomes = faults.FAULTS[fault](functions, tmp_path, size, seed=1)
     note(record_property, f"{fault} in a run ({functions.name})", outcomes)
     assert outcomes.keys() <= {"refused", "the same"}, outcomes.cases
@@ -134,7 +134,7 @@ def test_a_flipped_bit_is_noticed_or_harmless(part, saved, path, record_property
     expected, content = saved
     ours, plain = [], Counter()
     with no_warnings():
-        for bit in sample(range(8 * len(content)), 800)[part]:
+        for bit in sample(range(8 * len(content)), 500)[part]:
             path.write_bytes(flipped(content, bit))
             ours.append((bit, judge(path, expected)))
             plain[judge_plain(path, expected)] += 1
@@ -373,7 +373,7 @@ def test_a_damaged_file_of_another_kind_is_refused(name, path, record_property):
     SOUND[name](path)
     files = faults.files_of(path)
     choose, size = random.Random(name), sum(map(len, files.values()))
-    count = 400 if FULL else 25
+    count = 400 if FULL else 15
     cases = [
         (choose.randrange(size), how) for how in ("flip", "cut") for _ in range(size and count)
     ]

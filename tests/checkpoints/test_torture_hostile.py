@@ -236,6 +236,9 @@ HOSTILE = {
     "an input of 10^5000": save(lambda path: network(input_size=10**5000)),
     "an input of -10^5000": save(lambda path: network(input_size=-(10**5000))),
     "a drop_p of 10^5000": save(lambda path: network(drop_p=10**5000)),
+    "a version that is a tensor": save(
+        lambda path: network(**{checkpoints.FORMAT: {"version": torch.zeros(3)}})
+    ),
     "a version of 10^5000": save(
         lambda path: network(**{checkpoints.FORMAT: {"version": 10**5000}})
     ),
@@ -293,15 +296,18 @@ def test_a_hostile_file_does_nothing(name, mmap, path, record_property):
             warnings.simplefilter("ignore")
         HOSTILE[name](path)
         outcome = judge(path, network(), mmap=mmap, network_alone=True)
-    assert outcome == "refused" or (outcome == "the same" and name in HARMLESS)
+    if sorted(os.listdir(path.parent)) != ["checkpoint.pt", "good.pt"]:
+        outcome = "executed"
+    elif outcome == "the same" and name not in HARMLESS:
+        outcome = "wrong"
+    note(record_property, "a hostile file", {outcome: 1})
+    assert outcome in ("refused", "the same")
     assert outcome == "the same" or name not in MUST_LOAD
     if outcome == "the same":
         model = load_checkpoint(path, mmap=mmap).train()
         model(torch.randn(2, 6)).sum().backward()
         assert all(parameter.requires_grad for parameter in model.parameters())
-    assert sorted(os.listdir(path.parent)) == ["checkpoint.pt", "good.pt"], "the payload ran"
     assert judge(good, network()) == "the same", "the next file suffered"
-    note(record_property, "a hostile file", {outcome: 1})
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
@@ -528,7 +534,7 @@ def test_a_run_that_somebody_changed_is_refused_or_put_back_as_it_says(tmp_path,
     cases = [(place, number) for place in places(whole) for number in range(len(OTHERS))]
     values = ("epoch", "classes")  # without one of them it is a sound file
     cases = [case for case in cases if case[0][0] not in values or case[1]]
-    outcomes = faults.one_by_one(lambda case: come_to(path, whole, *case), sample(cases, 400))
+    outcomes = faults.one_by_one(lambda case: come_to(path, whole, *case), sample(cases, 120))
     note(record_property, "a run that somebody changed", outcomes)
     assert outcomes.keys() <= {"refused", "the same"}, outcomes.cases
-    assert outcomes["refused"] > 100
+    assert outcomes["refused"] > 50

@@ -76,9 +76,12 @@ def noted(report, kind):
     """The faults and outcomes that a test has noted, or that it stands for."""
     yield from (value for name, value in report.user_properties if name == kind)
     function = report.nodeid.partition("[")[0].rpartition("::")[2]
+    silent = not any(name == "fault" for name, _ in report.user_properties)
     if kind == "fault" and function in ROWS and report.outcome != "skipped":
         fault, outcome = ROWS[function]
         yield fault, {outcome if report.passed else "wrong": 1}
+    elif kind == "fault" and report.failed and silent:  # it failed before it noted anything
+        yield function, {"wrong": 1}
 
 
 def table(totals):
