@@ -19,7 +19,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 DATA = Path(__file__).resolve().parent / "data"
 
@@ -31,7 +37,18 @@ CHECKSUMS = {
     "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
 }
 CLASSES = {
-    "Fashion": ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"],
+    "Fashion": [
+        "T-shirt",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Boot",
+    ],
     "MNIST": [str(digit) for digit in range(10)],
 }
 
@@ -138,10 +155,14 @@ def fashion_mnist_loaders(batch_size=64, train_size=None, generator=None):
     test_images, test_labels = fashion_mnist(train=False)
     test_set = TensorDataset(_normalize(test_images), test_labels)
 
-    batches = BatchSampler(RandomSampler(train_set, generator=generator), batch_size, drop_last=False)
+    batches = BatchSampler(
+        RandomSampler(train_set, generator=generator), batch_size, drop_last=False
+    )
     trainloader = DataLoader(train_set, sampler=batches, batch_size=None, generator=generator)
     test_batches = BatchSampler(SequentialSampler(test_set), 1000, drop_last=False)
-    testloader = DataLoader(test_set, sampler=test_batches, batch_size=None, generator=torch.Generator())
+    testloader = DataLoader(
+        test_set, sampler=test_batches, batch_size=None, generator=torch.Generator()
+    )
     return trainloader, testloader
 
 
@@ -169,7 +190,9 @@ def imshow(image, ax=None, title=None, normalize=True):
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image must be (H, W), (1, H, W) or (3, H, W), got {tuple(image.shape)}")
     if not image.is_floating_point():
-        raise ValueError(f"image must be float, got {image.dtype}: divide bytes by 255, and pass normalize=False")
+        raise ValueError(
+            f"image must be float, got {image.dtype}: divide bytes by 255, and pass normalize=False"
+        )
     pixels = image.detach().cpu().float()
     pixels = (pixels * 0.5 + 0.5 if normalize else pixels).clamp(0, 1).permute(1, 2, 0).squeeze(2)
     if ax is None:
@@ -197,7 +220,9 @@ def view_classify(img, ps, version="MNIST"):
     if ps.numel() != 10:
         raise ValueError(f"ps must hold 10 probabilities, got shape {tuple(ps.shape)}")
     if not 0 <= ps.min() <= ps.max() <= 1:
-        raise ValueError("ps must lie between 0 and 1: log-probabilities become probabilities by .exp()")
+        raise ValueError(
+            "ps must lie between 0 and 1: log-probabilities become probabilities by .exp()"
+        )
     _, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), width_ratios=[1, 1.4])
     imshow(img, ax=left, title="Image")
     right.barh(CLASSES[version], ps.detach().cpu().flatten().numpy())
@@ -208,7 +233,9 @@ def view_classify(img, ps, version="MNIST"):
 
 def plot_fits(x, y, predictions):
     """One panel for each entry of predictions ({title: tensor like y}): the points, and the prediction in red."""
-    _, axes = plt.subplots(1, len(predictions), figsize=(4 * len(predictions), 3.4), sharey=True, squeeze=False)
+    _, axes = plt.subplots(
+        1, len(predictions), figsize=(4 * len(predictions), 3.4), sharey=True, squeeze=False
+    )
     for ax, (title, prediction) in zip(axes[0], predictions.items()):
         ax.scatter(x, y, s=18, color=GREY, alpha=0.7, label="data")
         ax.plot(x, prediction.detach(), color=RED, linewidth=4, label="prediction")
@@ -239,7 +266,9 @@ def plot_zip(path):
         entries = file.infolist()
     size = Path(path).stat().st_size
     _, ax = plt.subplots(figsize=(11, 2.6))
-    ax.broken_barh([(0, size)], (0, 1), color="#c9ced8", label="headers, padding, table of contents")
+    ax.broken_barh(
+        [(0, size)], (0, 1), color="#c9ced8", label="headers, padding, table of contents"
+    )
     for label, color in {"data/": BLUE, "data.pkl": RED, "": YELLOW}.items():
         chosen = [entry for entry in entries if entry.filename.partition("/")[2].startswith(label)]
         entries = [entry for entry in entries if entry not in chosen]
@@ -249,7 +278,15 @@ def plot_zip(path):
         for entry, (start, length) in zip(chosen, bars):
             if length > 0.04 * size:
                 text = entry.filename.partition("/")[2]
-                ax.text(start + length / 2, 0.5, text, color="white", ha="center", va="center", fontsize=11)
+                ax.text(
+                    start + length / 2,
+                    0.5,
+                    text,
+                    color="white",
+                    ha="center",
+                    va="center",
+                    fontsize=11,
+                )
     _name_bytes(ax, path, size)
     return ax
 
@@ -269,11 +306,16 @@ def plot_safetensors(path, width=None):
     if begin > 0.1 * (width or len(content)):
         ax.text(begin / 2, 0.5, "header", color="white", ha="center", va="center", fontsize=11)
     names = [name for name in header if name != "__metadata__"]
-    bars = [(begin + start, end - start) for start, end in (header[name]["data_offsets"] for name in names)]
+    bars = [
+        (begin + start, end - start)
+        for start, end in (header[name]["data_offsets"] for name in names)
+    ]
     ax.broken_barh(bars, (0, 1), facecolor=BLUE, edgecolor="white", linewidth=0.6, label="numbers")
     for name, (start, length) in zip(names, bars):
         if length > 0.01 * len(name) * (width or len(content)):  # else the name would not fit in
-            ax.text(start + length / 2, 0.5, name, color="white", ha="center", va="center", fontsize=11)
+            ax.text(
+                start + length / 2, 0.5, name, color="white", ha="center", va="center", fontsize=11
+            )
     _name_bytes(ax, path, len(content))
     ax.set_xlim(0, width or len(content))
     return ax
@@ -288,21 +330,33 @@ def plot_flips(ax, strips):
     """
     strokes, names = {"right": "#c9ced8", "error": GREEN, "wrong": RED}, ["the file"]
     for row, (name, flips) in enumerate(strips.items(), start=1):
-        places = {outcome: [byte for byte, found in flips if found == outcome] for outcome in strokes}
-        lines = [ax.vlines(places[key], -1.2 * row, 1 - 1.2 * row, strokes[key], linewidth=1.5) for key in strokes]
+        places = {
+            outcome: [byte for byte, found in flips if found == outcome] for outcome in strokes
+        }
+        lines = [
+            ax.vlines(places[key], -1.2 * row, 1 - 1.2 * row, strokes[key], linewidth=1.5)
+            for key in strokes
+        ]
         names.append(f"{name}\n{len(places['wrong']) / len(flips):.0%} wrong")
     ax.set_yticks([0.5 - 1.2 * row for row in range(len(names))], names)
     ax.tick_params(axis="y", length=0)
     ax.figure.set_size_inches(11, 1.9 + 0.6 * len(strips))
     labels = ["loaded, right", "error", "loaded, wrong, no error"]
-    legend = ax.legend(lines, labels, loc="upper center", bbox_to_anchor=(0.45, -0.75 / len(names)), ncols=3)
+    legend = ax.legend(
+        lines, labels, loc="upper center", bbox_to_anchor=(0.45, -0.75 / len(names)), ncols=3
+    )
     for handle in legend.legend_handles:
         handle.set_linewidth(5)
     return ax
 
 
 def _name_bytes(ax, path, size):
-    ax.set(title=f"{Path(path).name}: {size:,} bytes", xlabel="byte in the file", xlim=(0, size), yticks=[])
+    ax.set(
+        title=f"{Path(path).name}: {size:,} bytes",
+        xlabel="byte in the file",
+        xlim=(0, size),
+        yticks=[],
+    )
     ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4)
     ax.spines["left"].set_visible(False)
@@ -314,7 +368,9 @@ def _data_offset(path, entry):
     with open(path, "rb") as file:
         file.seek(entry.header_offset + 26)
         name, extra = file.read(2), file.read(2)
-    return entry.header_offset + 30 + int.from_bytes(name, "little") + int.from_bytes(extra, "little")
+    return (
+        entry.header_offset + 30 + int.from_bytes(name, "little") + int.from_bytes(extra, "little")
+    )
 
 
 def plot_ladder(losses, rungs):
@@ -330,7 +386,9 @@ def plot_ladder(losses, rungs):
         ax.plot(steps[-len(resumed) :], resumed, color=color, linewidth=2, label="resumed")
         ax.axvline(len(losses) - len(resumed) + 0.5, color=GREY, linestyle=":")
         ax.set(
-            title=title, xlim=(0.7 * (len(losses) - len(resumed)), None), ylim=(0, 1.25 * max(map(max, rungs.values())))
+            title=title,
+            xlim=(0.7 * (len(losses) - len(resumed)), None),
+            ylim=(0, 1.25 * max(map(max, rungs.values()))),
         )
     axes[0, 0].legend(loc="upper right", ncols=2)
     for below, left in zip(axes[1], axes[:, 0]):
@@ -360,20 +418,33 @@ def plot_widths(networks):
             ax.fill_between(ends, top, [-h for h in top], color=GREEN if fits else RED, alpha=0.35)
         ax.set_xticks(range(len(widths)), names, fontsize=10)
         last = len(widths) - 1
-        ax.annotate("output.bias", (last, -5), (last - 0.3, -180), color=colors[-1], arrowprops={"arrowstyle": "->"})
+        ax.annotate(
+            "output.bias",
+            (last, -5),
+            (last - 0.3, -180),
+            color=colors[-1],
+            arrowprops={"arrowstyle": "->"},
+        )
         ax.set(title=title, xlabel="layer", ylabel="width of the layer", yticks=[])
     return axes
 
 
 def plot_parameters(model):
     """Draw how many numbers the parameters of each layer of a model (nn.Module) hold, a colour a kind of layer."""
-    sizes = [(type(m).__name__, sum(p.numel() for p in m.parameters(recurse=False))) for m in model.modules()]
+    sizes = [
+        (type(m).__name__, sum(p.numel() for p in m.parameters(recurse=False)))
+        for m in model.modules()
+    ]
     sizes = [(kind, size) for kind, size in sizes if size]
     _, ax = plt.subplots(figsize=(11, 3.4))
     for kind in dict(sizes):
         bars = {i: size for i, (other, size) in enumerate(sizes) if other == kind}
         ax.bar(list(bars), list(bars.values()), label=f"{kind}: {sum(bars.values()):,}")
-    ax.set(title="Size of each layer", xlabel="layer, in the order of modules()", ylabel="numbers in its parameters")
+    ax.set(
+        title="Size of each layer",
+        xlabel="layer, in the order of modules()",
+        ylabel="numbers in its parameters",
+    )
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.legend(loc="upper left")
     return ax
@@ -385,7 +456,9 @@ def plot_units(networks):
     networks is {title: Network(784, ...) of eight units or more}, a row each. Weights beyond plus or minus 0.25 have
     the full colour.
     """
-    figure, axes = plt.subplots(len(networks), 8, figsize=(12, 0.6 + 1.6 * len(networks)), squeeze=False)
+    figure, axes = plt.subplots(
+        len(networks), 8, figsize=(12, 0.6 + 1.6 * len(networks)), squeeze=False
+    )
     for row, (title, network) in zip(axes, networks.items()):
         for ax, weights in zip(row, network.hidden_layers[0].weight.detach()):
             image = ax.imshow(weights.view(28, 28).numpy(), cmap="RdBu", vmin=-0.25, vmax=0.25)
@@ -398,7 +471,9 @@ def plot_units(networks):
 
 def plot_agreement(answers, others):
     """Draw each of others, {title: answers after loading}, against the answers before: a diagonal if they agree."""
-    _, axes = plt.subplots(1, len(others), figsize=(5.5 * len(others), 3.8), sharex=True, sharey=True, squeeze=False)
+    _, axes = plt.subplots(
+        1, len(others), figsize=(5.5 * len(others), 3.8), sharex=True, sharey=True, squeeze=False
+    )
     for ax, (title, found) in zip(axes[0], others.items()):
         ax.scatter(answers, found, s=3, color=GREEN if torch.equal(found, answers) else RED)
         ax.axline((0, 0), slope=1, color=GREY, linestyle=":")
@@ -430,7 +505,11 @@ def plot_decisions(decisions, otherwise):
     arrow = {"arrowstyle": "-|>", "color": GREY}
 
     def box(left, row, text, colour):
-        ax.add_patch(plt.Rectangle((left, -row - 0.3), 0.45, 0.6, facecolor="white", edgecolor=colour, linewidth=2))
+        ax.add_patch(
+            plt.Rectangle(
+                (left, -row - 0.3), 0.45, 0.6, facecolor="white", edgecolor=colour, linewidth=2
+            )
+        )
         ax.text(left + 0.225, -row, text, ha="center", va="center", fontsize=12)
 
     for row, (question, answer) in enumerate(decisions):
@@ -441,7 +520,11 @@ def plot_decisions(decisions, otherwise):
         ax.annotate("", (0.225, -row - 0.7), (0.225, -row - 0.3), arrowprops=arrow)
         ax.text(0.24, -row - 0.5, "no", va="center", fontsize=12)
     box(0, len(decisions), otherwise, GREEN)
-    ax.set(xlim=(-0.01, 0.99), ylim=(-len(decisions) - 0.4, 0.4), title="Which way of saving do you need?")
+    ax.set(
+        xlim=(-0.01, 0.99),
+        ylim=(-len(decisions) - 0.4, 0.4),
+        title="Which way of saving do you need?",
+    )
     ax.set_axis_off()
     return ax
 
@@ -453,7 +536,10 @@ def plot_loading_sizes(rows):
     that leaves none.
     """
     sizes = list(dict.fromkeys(row["size"] for row in rows))
-    ways = {way: [row for row in rows if row["way"] == way] for way in dict.fromkeys(row["way"] for row in rows)}
+    ways = {
+        way: [row for row in rows if row["way"] == way]
+        for way in dict.fromkeys(row["way"] for row in rows)
+    }
     ways = {way: own for way, own in ways.items() if len(own) > 1}
     if not ways:
         raise ValueError("no way was measured at more than one size")
@@ -464,7 +550,11 @@ def plot_loading_sizes(rows):
                 place = sizes.index(row["size"]) + (number - (len(ways) - 1) / 2) * 0.8 / len(ways)
                 unit = row["size"] / 1e6 if name == "copies" else 1
                 ax.bar(
-                    place, row[name] * unit, 0.75 / len(ways), color=f"C{number}", label=way if row is own[0] else None
+                    place,
+                    row[name] * unit,
+                    0.75 / len(ways),
+                    color=f"C{number}",
+                    label=way if row is own[0] else None,
                 )
                 dots = [value * unit for value in row["measured"][name]]
                 ax.plot([place] * len(dots), dots, "k.", markersize=4)
@@ -485,7 +575,13 @@ def plot_loading_ways(rows):
     _, axes = plt.subplots(1, 2, figsize=(11, 1.3 + 0.42 * len(rows)), sharey=True)
     ways = [row["way"] for row in rows]
     for ax, name in zip(axes, ["seconds", "copies"]):
-        ax.barh(ways, [row[f"read_{name}"] for row in rows], 0.75, color="#b9cfe8", label="loaded, then read")
+        ax.barh(
+            ways,
+            [row[f"read_{name}"] for row in rows],
+            0.75,
+            color="#b9cfe8",
+            label="loaded, then read",
+        )
         ax.barh(ways, [row[name] for row in rows], 0.45, color=BLUE, label="loaded")
     axes[0].set(title="Time", xlabel="seconds", ylabel="way")
     axes[1].set(title="Peak of memory", xlabel="copies of the model", xticks=[0, 1, 2])
@@ -508,13 +604,24 @@ def plot_rows(panels):
             for rank, first, rows in pieces:
                 for row in range(first, first + rows):
                     ax.add_patch(plt.Rectangle((left, row), columns, 0.86, color=colors[rank]))
-            ax.text(left + columns / 2, -0.3, name, ha="left", va="bottom", rotation=45, fontsize=11)
+            ax.text(
+                left + columns / 2, -0.3, name, ha="left", va="bottom", rotation=45, fontsize=11
+            )
             left += columns + 3
         ax.set(title=title, xlabel="columns", xlim=(0, left + 4), xticks=[], ylim=(10.2, -4))
         ax.spines[["left", "bottom"]].set_visible(False)
     axes[0, 0].set(ylabel="row", yticks=[0.5, 9.5], yticklabels=[0, 9])
-    ranks = sorted({rank for tensors in panels.values() for _, pieces in tensors.values() for rank, *_ in pieces})
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colors[rank], label=f"rank {rank}") for rank in ranks]
+    ranks = sorted(
+        {
+            rank
+            for tensors in panels.values()
+            for _, pieces in tensors.values()
+            for rank, *_ in pieces
+        }
+    )
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, color=colors[rank], label=f"rank {rank}") for rank in ranks
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(ranks))
     return axes[0]
 
@@ -540,15 +647,32 @@ def torchrun(script, ranks, *arguments, check=True, timeout=300):
     Raises:
         RuntimeError: a process failed, or time is up; its text ends with what the processes said last.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local-addr",
+        "127.0.0.1",
+    ]
     program = ["--nproc-per-node", ranks, script, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for _, name in socket.if_nameindex():
-        if name in ("lo", "lo0"):  # gloo would look up the host's name, which need not have an address
+        if name in (
+            "lo",
+            "lo0",
+        ):  # gloo would look up the host's name, which need not have an address
             environment["GLOO_SOCKET_IFNAME"] = name
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "errors": "replace"}
+    options = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "encoding": "utf-8",
+        "errors": "replace",
+    }
     with ExitStack() as stack:
-        logs = stack.enter_context(tempfile.TemporaryDirectory())  # torchrun makes a folder, and would leave it
+        logs = stack.enter_context(
+            tempfile.TemporaryDirectory()
+        )  # torchrun makes a folder, and would leave it
         command = [str(part) for part in (*command, "--log-dir", logs, *program)]
         launcher = stack.enter_context(subprocess.Popen(command, env=environment, **options))
         try:
@@ -562,8 +686,14 @@ def torchrun(script, ranks, *arguments, check=True, timeout=300):
             problem = f"not done after {timeout} seconds"
     if problem:
         # The lines that begin like E1126 or W1126, and those behind them, are torchrun's own.
-        said = re.split(r"^[EW]\d{4} ", stderr, maxsplit=1, flags=re.MULTILINE)[0].rstrip().splitlines()
-        raise RuntimeError("\n".join([f"{Path(script).name} in {ranks} processes: {problem}", *said[-15:]]))
+        said = (
+            re.split(r"^[EW]\d{4} ", stderr, maxsplit=1, flags=re.MULTILINE)[0]
+            .rstrip()
+            .splitlines()
+        )
+        raise RuntimeError(
+            "\n".join([f"{Path(script).name} in {ranks} processes: {problem}", *said[-15:]])
+        )
     return subprocess.CompletedProcess(command, launcher.returncode, stdout, stderr)
 
 
@@ -612,8 +742,12 @@ def exercise(name):
         yield
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # CheckpointException of torch.distributed.checkpoint is no Exception
-        hint = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+    except (
+        BaseException
+    ) as error:  # CheckpointException of torch.distributed.checkpoint is no Exception
+        hint = (
+            str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+        )
         print(f"⬜ Exercise {name}: not yet. {hint or 'A check failed.'}")
     else:
         print(f"✅ Exercise {name}")

@@ -2,29 +2,32 @@
 
 Each question is answered by ratios, for networks of 2, 200, 300 and 800 MB:
 
-1. Loading: load_checkpoint, which checks the file, and load_checkpoint(mmap=True), against the posts' way: torch.load,
-   a new Network, load_state_dict. Goals: checked takes at most half the posts' seconds, and at most 1.1 times the
-   model's size in extra memory (the posts' way about 2); mmap takes at most a fiftieth of the seconds and a tenth of
-   the size, as long as no weight is used. What it takes once every weight has been summed is a row of its own.
-2. Saving: save_checkpoint against torch.save of the same dict to the same path. Goal: at most 1.3 times the seconds.
-   It waits until the disk has the file, torch.save doesn't.
+1. Loading: load_checkpoint, which checks the file, and load_checkpoint(mmap=True), against the
+   posts' way: torch.load, a new Network, load_state_dict. Goals: checked takes at most half the
+   posts' seconds, and at most 1.1 times the model's size in extra memory (the posts' way about 2);
+   mmap takes at most a fiftieth of the seconds and a tenth of the size, as long as no weight is
+   used. What it takes once every weight has been summed is a row of its own.
+2. Saving: save_checkpoint against torch.save of the same dict to the same path. Goal: at most 1.3
+   times the seconds. It waits until the disk has the file, torch.save doesn't.
 3. Both against the least that can be done: read the bytes; write them, flush and fsync.
-4. Saving in the background: how long checkpoints.save(background=True) keeps the training waiting, against copying the
-   tensors in memory. Goal: at most 1.3 times the seconds.
+4. Saving in the background: how long checkpoints.save(background=True) keeps the training waiting,
+   against copying the tensors in memory. Goal: at most 1.3 times the seconds.
 
-The goals of loading are judged at 200, 300 and 800 MB, that of saving at 200 MB, that of the background at 800 MB. At 2 MB fixed costs of milliseconds
-dominate, and memory that the interpreter has at hand; those figures are printed, not judged.
+The goals of loading are judged at 200, 300 and 800 MB, that of saving at 200 MB, that of the
+background at 800 MB. At 2 MB fixed costs of milliseconds dominate, and memory that the interpreter
+has at hand; those figures are printed, not judged.
 
-Each loading runs in a new process, after the same on a tiny file, so that imports and first-use costs don't count. Its
-extra memory is the process's peak above what it held before; only Linux tells, elsewhere it is not judged. The file
-lies in the page cache. Saving runs in one process, with os.sync() before each time. The contestants take turns, in 5
-rounds (800 MB: 3); figures are medians, ratios are medians of each round's ratio. A run takes about 3 minutes, 2.4 GB
-of disk and 2.2 GB of memory.
+Each loading runs in a new process, after the same on a tiny file, so that imports and first-use
+costs don't count. Its extra memory is the process's peak above what it held before; only Linux
+tells, elsewhere it is not judged. The file lies in the page cache. Saving runs in one process, with
+os.sync() before each time. The contestants take turns, in 5 rounds (800 MB: 3); figures are
+medians, ratios are medians of each round's ratio. A run takes about 3 minutes, 2.4 GB of disk and
+2.2 GB of memory.
 
     python benchmarks/checkpoint.py [figure.png]
 
-It prints the tables and the goals, and draws the figure of loading, by default build/benchmarks/checkpoint.png. The
-exit code is 1 if a goal is missed.
+It prints the tables and the goals, and draws the figure of loading, by default
+build/benchmarks/checkpoint.png. The exit code is 1 if a goal is missed.
 """
 
 import contextlib
@@ -93,7 +96,9 @@ class Row(NamedTuple):
 
 def posts_way(path):
     checkpoint = torch.load(path)
-    model = fc_model.Network(checkpoint["input_size"], checkpoint["output_size"], checkpoint["hidden_layers"])
+    model = fc_model.Network(
+        checkpoint["input_size"], checkpoint["output_size"], checkpoint["hidden_layers"]
+    )
     model.load_state_dict(checkpoint["state_dict"])
     return model
 
@@ -142,7 +147,9 @@ def memory(field):
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":")), None)
+    return next(
+        (int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":")), None
+    )
 
 
 def forget_peak():
@@ -178,7 +185,9 @@ def load_once(contestant, path):
             parameter.sum()
     result.append(reading(began))
     saved = torch.load(path, mmap=True)["state_dict"]
-    assert all(torch.equal(tensor, saved[key]) for key, tensor in loaded.state_dict().items()), "other weights"
+    assert all(torch.equal(tensor, saved[key]) for key, tensor in loaded.state_dict().items()), (
+        "other weights"
+    )
     return result
 
 
@@ -248,13 +257,18 @@ def measure(sizes=tuple(NETWORKS), rounds=None):
             count = rounds or ROUNDS[size]
             for work, function in {"stall": stall_rounds, "save": save_rounds}.items():
                 timed = in_new_process(function, size, path, count)
-                timed = [{name: (seconds, None) for name, seconds in each.items()} for each in timed]
+                timed = [
+                    {name: (seconds, None) for name, seconds in each.items()} for each in timed
+                ]
                 rows += _rows(work, size, timed)
             Path(path).read_bytes()  # into the page cache
             loaded = []
             for names in take_turns(LOAD, count):
                 readings = {name: in_new_process(load_once, name, path) for name in names}
-                loaded.append({name: reading[0] for name, reading in readings.items()} | {USED: readings["mmap"][1]})
+                loaded.append(
+                    {name: reading[0] for name, reading in readings.items()}
+                    | {USED: readings["mmap"][1]}
+                )
             rows += _rows("load", size, loaded)
     return rows
 
@@ -299,7 +313,9 @@ def judge(rows):
                 found = "" if value is None else f": {value:.2f}"
                 goal = f"{work} {size}, {contestant}: extra memory over the model's size{found} (at most {limit})"
             elif limit < 1:
-                goal = f"{work} {size}, {contestant}: {1 / value:.3g} times as fast as the posts' way"
+                goal = (
+                    f"{work} {size}, {contestant}: {1 / value:.3g} times as fast as the posts' way"
+                )
                 goal += f" (at least {1 / limit:.0f})"
             else:
                 reference = REFERENCES[work][0]
@@ -310,7 +326,9 @@ def judge(rows):
 
 def tables(rows):
     """The tables as text."""
-    lines = [f"{'load':8}{'':18}{'seconds':>10}{'posts / it':>12}{'it / plain':>12}{'memory / size':>15}"]
+    lines = [
+        f"{'load':8}{'':18}{'seconds':>10}{'posts / it':>12}{'it / plain':>12}{'memory / size':>15}"
+    ]
     for row in (row for row in rows if row.work == "load"):
         extra = "-" if row.memory is None else f"{row.memory:.2f}"
         lines.append(
@@ -324,7 +342,9 @@ def tables(rows):
         )
     lines += ["", f"{'stall':8}{'':18}{'seconds':>10}{'it / copy':>12}"]
     for row in (row for row in rows if row.work == "stall"):
-        lines.append(f"{row.size:8}{row.contestant:18}{row.seconds:10.4f}{row.times_reference:12.2f}")
+        lines.append(
+            f"{row.size:8}{row.contestant:18}{row.seconds:10.4f}{row.times_reference:12.2f}"
+        )
     if any(row.work == "load" and row.memory is None for row in rows):
         lines += ["", NO_MEMORY]
     return "\n".join(lines)
@@ -345,9 +365,16 @@ def draw(rows, path):
     }
     rows = [row for row in rows if row.work == "load"]
     sizes = list(dict.fromkeys(row.size for row in rows))
-    heights = [sizes.index(row.size) * (len(styles) + 1.2) + list(styles).index(row.contestant) for row in rows]
+    heights = [
+        sizes.index(row.size) * (len(styles) + 1.2) + list(styles).index(row.contestant)
+        for row in rows
+    ]
     colors = [styles[row.contestant][1] for row in rows]
-    known = [(row.memory, height, color) for row, height, color in zip(rows, heights, colors) if row.memory is not None]
+    known = [
+        (row.memory, height, color)
+        for row, height, color in zip(rows, heights, colors)
+        if row.memory is not None
+    ]
 
     beside = {"textcoords": "offset points", "va": "center_baseline", "fontsize": 12.5}
     blank = {"facecolor": "white", "edgecolor": "none", "pad": 1}
@@ -358,21 +385,45 @@ def draw(rows, path):
         text = f"{row.seconds:.2f} s" if row.seconds >= 0.1 else f"{row.seconds * 1000:.2g} ms"
         left.annotate(text, (row.seconds, height), (8, 0), **beside, bbox=blank)
     shortest, longest = min(row.seconds for row in rows), max(row.seconds for row in rows)
-    left.set(title="Time to load", xlabel="seconds (log scale)", xscale="log", xlim=(shortest / 2, longest * 5))
+    left.set(
+        title="Time to load",
+        xlabel="seconds (log scale)",
+        xscale="log",
+        xlim=(shortest / 2, longest * 5),
+    )
     left.xaxis.set_major_formatter("{x:g}")
     left.set_yticks(heights, [styles[row.contestant][0] for row in rows], fontsize=12.5)
     for size in sizes:
         top = sizes.index(size) * (len(styles) + 1.2) - 0.75
         for ax in (left, right)[: 1 + bool(known)]:
-            ax.text(0, top, f" {size}", transform=ax.get_yaxis_transform(), fontsize=13, fontweight="bold", va="center")
+            ax.text(
+                0,
+                top,
+                f" {size}",
+                transform=ax.get_yaxis_transform(),
+                fontsize=13,
+                fontweight="bold",
+                va="center",
+            )
 
     for extra, height, color in known:
         right.barh(height, extra, 0.75, color=color)
         right.annotate(f"{extra:.2f}", (extra, height), (5, 0), **beside)
     if not known:
-        right.text(0.5, 0.5, "not measured: only Linux tells", transform=right.transAxes, ha="center", fontsize=13)
+        right.text(
+            0.5,
+            0.5,
+            "not measured: only Linux tells",
+            transform=right.transAxes,
+            ha="center",
+            fontsize=13,
+        )
     most = max([1, *(extra for extra, _, _ in known)])
-    right.set(title="Extra memory at its peak", xlabel="times the size of the model", xlim=(0, 1.18 * most))
+    right.set(
+        title="Extra memory at its peak",
+        xlabel="times the size of the model",
+        xlim=(0, 1.18 * most),
+    )
     right.set_ylim(max(heights) + 0.7, -1.3)
     for ax in (left, right):
         ax.tick_params(axis="y", length=0)

@@ -117,7 +117,9 @@ def loaders_ratio():
 def loop_ratio():
     """Seconds of train with helper's loaders over seconds of the bare loop: the median of some rounds."""
     generator = torch.Generator().manual_seed(SEED)
-    trainloader, testloader = helper.fashion_mnist_loaders(train_size=64 * STEPS, generator=generator)
+    trainloader, testloader = helper.fashion_mnist_loaders(
+        train_size=64 * STEPS, generator=generator
+    )
     batches = [(images.flatten(1), labels) for images, labels in trainloader]
     test_batches = [(images.flatten(1), labels) for images, labels in testloader]
 
@@ -141,7 +143,9 @@ def loop_ratio():
 def main():
     torch.set_num_threads(1)
     loaders, loop = loaders_ratio(), loop_ratio()
-    print(f"torchvision's loaders / helper's loaders: {loaders:.1f} (goal: at least {LOADERS_GOAL})")
+    print(
+        f"torchvision's loaders / helper's loaders: {loaders:.1f} (goal: at least {LOADERS_GOAL})"
+    )
     print(f"fc_model.train / bare loop: {loop:.2f} (goal: at most {LOOP_GOAL})")
     return int(loaders < LOADERS_GOAL or loop > LOOP_GOAL)
 

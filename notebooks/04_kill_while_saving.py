@@ -34,7 +34,9 @@ def save_in_a_loop(how, path):
 def kill_while_saving(how, path):
     """The process that kills. It does not import torch, so that it starts at once."""
     written = Path(path if how == "torch.save" else f"{path}.tmp")
-    with subprocess.Popen([sys.executable, __file__, how, path, "in a loop"], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, __file__, how, path, "in a loop"], stdout=subprocess.PIPE
+    ) as child:
         whole = int(child.stdout.readline())
         while child.poll() is None:
             try:

@@ -73,7 +73,11 @@ def write(folder, layers, width):
     torch.save(model.state_dict(), folder / "state_dict.pt")
     save_file(model.state_dict(), folder / "model.safetensors")
     for quarter in range(4):
-        shard = {key: tensor for key, tensor in model.state_dict().items() if int(key[:-7]) * 4 // layers == quarter}
+        shard = {
+            key: tensor
+            for key, tensor in model.state_dict().items()
+            if int(key[:-7]) * 4 // layers == quarter
+        }
         save_file(shard, folder / f"shard-{quarter}.safetensors")
 
 
@@ -159,7 +163,9 @@ def in_a_process_of_its_own(context, function, *arguments):
 
 def main(folder, repeats, sizes):
     linux = sys.platform == "linux"
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that follow: the times are steadier with one thread
+    os.environ["OMP_NUM_THREADS"] = (
+        "1"  # of the processes that follow: the times are steadier with one thread
+    )
     context = multiprocessing.get_context("forkserver" if linux else "spawn")
     if linux:
         context.set_forkserver_preload(["torch", "safetensors.torch"])
@@ -173,11 +179,16 @@ def main(folder, repeats, sizes):
         size, found = 4 * WIDTH**2 * layers, {way: [] for way in ways}
         for _ in range(repeats if linux or mb == sizes[-1] else 1):
             for way in ways:
-                found[way].append(in_a_process_of_its_own(context, measure, way, folder, layers, WIDTH))
+                found[way].append(
+                    in_a_process_of_its_own(context, measure, way, folder, layers, WIDTH)
+                )
         for way in ways:
             seconds, peaks, read_seconds, read_peaks = zip(*found[way])
             measured = {"seconds": seconds, "copies": [peak / size for peak in peaks]}
-            measured |= {"read_seconds": read_seconds, "read_copies": [peak / size for peak in read_peaks]}
+            measured |= {
+                "read_seconds": read_seconds,
+                "read_copies": [peak / size for peak in read_peaks],
+            }
             least = {name: min(values) for name, values in measured.items()}
             results.append({"way": way, "mb": mb, "size": size, **least, "measured": measured})
     print(json.dumps(results))

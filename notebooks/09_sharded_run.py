@@ -61,7 +61,9 @@ def train(run, seed, steps, mesh):
     for step in steps:
         x, y = my_samples(seed, step, mesh.get_local_rank(), mesh.size())
         optimizer.zero_grad()
-        nn.functional.mse_loss(model(x), y).backward()  # the mean of all ranks' gradients: they wait for each other
+        nn.functional.mse_loss(
+            model(x), y
+        ).backward()  # the mean of all ranks' gradients: they wait for each other
         optimizer.step()
         scheduler.step()
 
@@ -146,7 +148,10 @@ def shards(shapes, ranks):
     found = {}
     for name, (rows, *columns) in shapes.items():
         chunks = torch.arange(rows).chunk(ranks)
-        found[name] = (*columns, 1)[0], [(rank, chunk[0].item(), len(chunk)) for rank, chunk in enumerate(chunks)]
+        found[name] = (
+            (*columns, 1)[0],
+            [(rank, chunk[0].item(), len(chunk)) for rank, chunk in enumerate(chunks)],
+        )
     return found
 
 
@@ -155,7 +160,9 @@ def rows_of(step, prefix="model.", suffix=""):
     found, metadata = {}, dcp.FileSystemReader(step).read_metadata()
     for index, place in metadata.storage_data.items():
         name = index.fqn.removeprefix(prefix).removesuffix(suffix)
-        if index.offset and index.fqn == prefix + name + suffix:  # a piece of a tensor that has rows
+        if (
+            index.offset and index.fqn == prefix + name + suffix
+        ):  # a piece of a tensor that has rows
             chunks = metadata.state_dict_metadata[index.fqn].chunks
             chunk = next(chunk for chunk in chunks if chunk.offsets == index.offset)
             rank = int(place.relative_path.split("_")[2])  # of __1_0.distcp it is 1
@@ -168,13 +175,19 @@ def rows_of(step, prefix="model.", suffix=""):
 def tensors(path):
     """Weights, and the tensors of Adam, in a file of `export`."""
     state = torch.load(path)
-    adam = {(key, part): tensor for key, each in state["optimizer"]["state"].items() for part, tensor in each.items()}
+    adam = {
+        (key, part): tensor
+        for key, each in state["optimizer"]["state"].items()
+        for part, tensor in each.items()
+    }
     return state["model"] | adam
 
 
 def difference(one, other):
     """The largest difference between two dicts of tensors, 0.0 if equal; ValueError if keys or shapes differ."""
-    kinds = [{key: (tensor.shape, tensor.dtype) for key, tensor in each.items()} for each in (one, other)]
+    kinds = [
+        {key: (tensor.shape, tensor.dtype) for key, tensor in each.items()} for each in (one, other)
+    ]
     if kinds[0] != kinds[1]:
         raise ValueError("other keys, shapes or dtypes")
     return max((one[key] - other[key]).abs().max().item() for key in one)
@@ -192,15 +205,23 @@ def replicated(folder, seed, mesh):
     dist.barrier()  # nobody goes on before all are here
     again = new_model(seed + 1)
     again.load_state_dict(torch.load(folder / "replicated.pth"))
-    equal = all(torch.equal(one, other) for one, other in zip(again.parameters(), model.parameters()))
+    equal = all(
+        torch.equal(one, other) for one, other in zip(again.parameters(), model.parameters())
+    )
     numbers = sum(parameter.numel() for parameter in model.parameters())
-    report(folder / "replicated.json", {"keys": list(model.state_dict()), "numbers": numbers, "equal": equal})
+    report(
+        folder / "replicated.json",
+        {"keys": list(model.state_dict()), "numbers": numbers, "equal": equal},
+    )
 
 
 def sharded(folder, seed, mesh, planner=None):
     """Each rank has some rows of each tensor. A checkpoint after step 10, another one after step 20."""
     run = new_sharded_run(seed, mesh)
-    report(folder / "sharded.json", {name: tuple(each.to_local().shape) for name, each in run[0].state_dict().items()})
+    report(
+        folder / "sharded.json",
+        {name: tuple(each.to_local().shape) for name, each in run[0].state_dict().items()},
+    )
     train(run, seed, range(1, 11), mesh)
     save(state_of(run, 10), folder / "step_000010", mesh)
     train(run, seed, range(11, STEPS + 1), mesh)
@@ -222,7 +243,9 @@ def resumed(folder, seed, mesh):
     dist.barrier()
     last = latest_complete(folder / "killed")
     for ranks in range(1, mesh.size() + 1):
-        some = DeviceMesh("cpu", range(ranks))  # a collective: all ranks call it, also those that are not in it
+        some = DeviceMesh(
+            "cpu", range(ranks)
+        )  # a collective: all ranks call it, also those that are not in it
         if dist.get_rank() < ranks:
             run = new_sharded_run(seed + 1, some)
             done = load(run, last, some)

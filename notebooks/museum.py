@@ -173,7 +173,10 @@ for _block in CATALOGUE.strip().split("\n\n"):
     _heading, *_lines = _block.splitlines()
     _room, _title = _heading.split(" | ")
     ROOMS[int(_room)] = _title
-    INDEX |= {exhibit: (int(_room), lesson) for exhibit, lesson in (line.rsplit(" | ", 1) for line in _lines)}
+    INDEX |= {
+        exhibit: (int(_room), lesson)
+        for exhibit, lesson in (line.rsplit(" | ", 1) for line in _lines)
+    }
 
 _NAMES = """
 00_start_here 01_save_and_reload 02_state_dict_anatomy 03_size_mismatch 04_checkpoints 05_named_parameters
@@ -203,7 +206,9 @@ def visit(room, exhibits):
 
 def types(room):
     """The types, by name, of the errors that were raised in a room: a set of str."""
-    return {message.partition(":")[0] for label, message in raised.items() if INDEX[label][0] == room}
+    return {
+        message.partition(":")[0] for label, message in raised.items() if INDEX[label][0] == room
+    }
 
 
 def hush(action, *arguments, **options):
@@ -250,7 +255,10 @@ def index_table():
 
     ordered = sorted(INDEX, key=lambda exhibit: exhibit.strip("'.").lower())
     half = (len(ordered) + 1) // 2
-    rows = [cells(left) + cells(right) + "|" for left, right in zip_longest(ordered[:half], ordered[half:])]
+    rows = [
+        cells(left) + cells(right) + "|"
+        for left, right in zip_longest(ordered[:half], ordered[half:])
+    ]
     return "\n".join(["| you see | room, lesson " * 2 + "|", "| --- | --- " * 2 + "|", *rows])
 
 
@@ -261,14 +269,46 @@ def plot_floor():
         row = 0 if room < 7 else 1 if room < 11 else 2  # five rooms, four and three
         width, first = 5 / (5 - row), (2, 7, 11)[row]
         left = (room - first) * width
-        color = helper.GREY if title.startswith("Silent") else helper.GREEN if room == 10 else helper.RED
-        ax.add_patch(plt.Rectangle((left + 0.03, row + 0.04), width - 0.06, 0.92, color=color, alpha=0.12))
-        ax.add_patch(plt.Rectangle((left + 0.03, row + 0.04), width - 0.06, 0.92, fill=False, edgecolor=color, lw=2))
+        color = (
+            helper.GREY
+            if title.startswith("Silent")
+            else helper.GREEN
+            if room == 10
+            else helper.RED
+        )
+        ax.add_patch(
+            plt.Rectangle((left + 0.03, row + 0.04), width - 0.06, 0.92, color=color, alpha=0.12)
+        )
+        ax.add_patch(
+            plt.Rectangle(
+                (left + 0.03, row + 0.04), width - 0.06, 0.92, fill=False, edgecolor=color, lw=2
+            )
+        )
         count = sum(place == room for place, _ in INDEX.values())
-        ax.text(left + 0.1, row + 0.3, room, fontsize=20, color=color, fontweight="bold", va="center")
-        ax.text(left + width - 0.1, row + 0.3, f"{count} exhibits", fontsize=11, color=color, ha="right", va="center")
-        ax.text(left + 0.1, row + 0.68, textwrap.fill(title, int(21 * width**1.2)), fontsize=13, va="center")
-    ax.set(title="Floor plan: what raises (red), the doctor (green), what is silent (grey)", xlim=(0, 5), ylim=(3, 0))
+        ax.text(
+            left + 0.1, row + 0.3, room, fontsize=20, color=color, fontweight="bold", va="center"
+        )
+        ax.text(
+            left + width - 0.1,
+            row + 0.3,
+            f"{count} exhibits",
+            fontsize=11,
+            color=color,
+            ha="right",
+            va="center",
+        )
+        ax.text(
+            left + 0.1,
+            row + 0.68,
+            textwrap.fill(title, int(21 * width**1.2)),
+            fontsize=13,
+            va="center",
+        )
+    ax.set(
+        title="Floor plan: what raises (red), the doctor (green), what is silent (grey)",
+        xlim=(0, 5),
+        ylim=(3, 0),
+    )
     ax.set_axis_off()
     return ax
 
@@ -313,7 +353,9 @@ def in_old_format(path):
 def flip(data, tensor):
     """A copy of a file's bytes in which one bit is flipped: the sign of the largest number of a tensor (float32)."""
     tensor = tensor.detach()
-    place = data.index(tensor.numpy().tobytes()) + 4 * tensor.abs().argmax().item() + 3  # the lowest byte comes first
+    place = (
+        data.index(tensor.numpy().tobytes()) + 4 * tensor.abs().argmax().item() + 3
+    )  # the lowest byte comes first
     return data[:place] + bytes([data[place] ^ 0x80]) + data[place + 1 :]
 
 
@@ -359,9 +401,15 @@ def sick(state_dict):
 
 
 _CURES = {
-    "unwrap": lambda state: (_curve(), {key.removeprefix("module."): tensor for key, tensor in state.items()}),
+    "unwrap": lambda state: (
+        _curve(),
+        {key.removeprefix("module."): tensor for key, tensor in state.items()},
+    ),
     "unpack": lambda state: (_curve(), state["model"]),
-    "rename": lambda state: (_curve(), {key.replace("head.", "2."): tensor for key, tensor in state.items()}),
+    "rename": lambda state: (
+        _curve(),
+        {key.replace("head.", "2."): tensor for key, tensor in state.items()},
+    ),
     "deepen": lambda state: (_curve(nn.ReLU(), nn.Linear(1, 1)), state),
 }
 HINTS = {
@@ -390,7 +438,13 @@ _LOSSES = {
 }
 _MORE = [  # the same four words, in other places
     ("numbers", lambda model, other: other[0].weight.data.add_(1)),
-    ("frozen", lambda model, other: (model[0].bias.requires_grad_(False), other[0].weight.requires_grad_(False))),
+    (
+        "frozen",
+        lambda model, other: (
+            model[0].bias.requires_grad_(False),
+            other[0].weight.requires_grad_(False),
+        ),
+    ),
     ("mode", lambda model, other: setattr(other, "training", False)),
     ("mode", lambda model, other: other[3][0].eval()),
     ("settings", lambda model, other: setattr(other[1], "eps", 0.1)),
@@ -398,7 +452,9 @@ _MORE = [  # the same four words, in other places
 
 
 def _parts():
-    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.1), nn.Sequential(nn.Dropout(0.1)))
+    return nn.Sequential(
+        nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.1), nn.Sequential(nn.Dropout(0.1))
+    )
 
 
 def pairs():
@@ -428,7 +484,12 @@ def write_patient(path):
     for kind in ("weight", "bias"):
         one, other = f"hidden_layers.1.{kind}", f"hidden_layers.2.{kind}"
         state[one], state[other] = state[other], state[one]
-    patient = {"input_size": 4, "output_size": 3, "hidden_layers": [6, 6, 6], "loss": np.float64(0.5)}
+    patient = {
+        "input_size": 4,
+        "output_size": 3,
+        "hidden_layers": [6, 6, 6],
+        "loss": np.float64(0.5),
+    }
     patient["state_dict"] = {f"module.{key}": tensor for key, tensor in state.items()}
     torch.save(patient, path)
     return inputs, network(inputs).detach()

@@ -11,7 +11,9 @@ import papermill
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-SCRATCH = ROOT / "build" / "tests"  # inside the project: a notebook looks for fc_model.py from its folder upwards
+SCRATCH = (
+    ROOT / "build" / "tests"
+)  # inside the project: a notebook looks for fc_model.py from its folder upwards
 
 
 def read(path):
@@ -47,7 +49,9 @@ def exercises(notebook):
     for i, cell in enumerate(cells):
         if "exercise" in tags(cell):
             stub, check, solution = cells[i : i + 3]
-            assert "check" in tags(check) and "solution" in tags(solution), f"after the stub {stub.source[:60]!r}"
+            assert "check" in tags(check) and "solution" in tags(solution), (
+                f"after the stub {stub.source[:60]!r}"
+            )
             (name,) = re.findall(r'helper\.exercise\("([\d.]+)"\)', check.source)
             found.append((name, stub, check, solution))
     return found
@@ -72,7 +76,10 @@ def marks(notebook, tag="check"):
         if tag in tags(cell):
             (name,) = re.findall(r'helper\.exercise\("([\d.]+)"\)', cell.source)
             text = printed(cell)
-            done, open_ = text.startswith(f"✅ Exercise {name}"), text.startswith(f"⬜ Exercise {name}: not yet")
+            done, open_ = (
+                text.startswith(f"✅ Exercise {name}"),
+                text.startswith(f"⬜ Exercise {name}: not yet"),
+            )
             assert done != open_, f"exercise {name} printed {text!r}"
             result[name] = done
     return result
@@ -80,8 +87,26 @@ def marks(notebook, tag="check"):
 
 def run_nbval(*paths, **environment):
     """Strict nbval on notebooks, in a process of its own. Returns (passed, its output)."""
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with", ROOT / "tests/nbval.cfg", *paths]
-    command += ["-o", "addopts=", "-o", "filterwarnings=", "-p", "no:cacheprovider", "-p", "no:xdist", "-q"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-sanitize-with",
+        ROOT / "tests/nbval.cfg",
+        *paths,
+    ]
+    command += [
+        "-o",
+        "addopts=",
+        "-o",
+        "filterwarnings=",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-q",
+    ]
     result = subprocess.run(
         command,
         cwd=ROOT,
@@ -110,5 +135,7 @@ def run_papermill(notebook, name, **parameters):
         request_save_on_cell_execute=False,
         autosave_cell_every=0,
     )
-    assert not list(empty.iterdir()), f"the notebook left files in its working directory: {list(empty.iterdir())}"
+    assert not list(empty.iterdir()), (
+        f"the notebook left files in its working directory: {list(empty.iterdir())}"
+    )
     return read(target)

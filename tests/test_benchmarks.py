@@ -38,7 +38,11 @@ def good_rows(bench):
 def test_a_small_run_has_a_row_for_each_contestant(bench, rows):
     load = ["posts' way", "checked", "mmap", "mmap, all used", "plain read"]
     assert [row.contestant for row in rows if row.work == "load"] == load
-    assert [row.contestant for row in rows if row.work == "save"] == ["torch.save", "save_checkpoint", "plain write"]
+    assert [row.contestant for row in rows if row.work == "save"] == [
+        "torch.save",
+        "save_checkpoint",
+        "plain write",
+    ]
     assert [row.contestant for row in rows if row.work == "stall"] == ["background save", "copy"]
     for row in rows:
         usual, least = bench.REFERENCES[row.work]
@@ -69,8 +73,13 @@ def test_judge_finds_each_missed_goal(bench):
 
 
 @pytest.mark.parametrize(("factor", "code"), [(1, 0), (1.01, 1)])
-def test_the_exit_code_tells_of_a_missed_goal(bench, rows, tmp_path, monkeypatch, capsys, factor, code):
-    good = [row._replace(times_reference=row.times_reference * factor) for row in good_rows(bench).values()]
+def test_the_exit_code_tells_of_a_missed_goal(
+    bench, rows, tmp_path, monkeypatch, capsys, factor, code
+):
+    good = [
+        row._replace(times_reference=row.times_reference * factor)
+        for row in good_rows(bench).values()
+    ]
     monkeypatch.setattr(bench, "measure", lambda: [*rows, *good])
     monkeypatch.setattr(bench, "draw", lambda rows, path: None)
     assert bench.main(tmp_path / "figure.png") == code
@@ -88,7 +97,9 @@ def test_memory_that_no_one_tells_is_said_and_not_judged(bench, rows):
 def test_a_full_disk_is_said_in_one_sentence(bench, monkeypatch):
     usage = shutil.disk_usage(".")._replace(free=10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(SystemExit, match=r"has 1\.0 GB free, 2\.4 are needed: set TMPDIR to another folder$"):
+    with pytest.raises(
+        SystemExit, match=r"has 1\.0 GB free, 2\.4 are needed: set TMPDIR to another folder$"
+    ):
         bench.main()
 
 

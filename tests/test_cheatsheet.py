@@ -51,7 +51,9 @@ def blocks(text):
     found = []
     for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         codes = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-        found += [(section.partition("\n")[0], number, code) for number, code in enumerate(codes, start=1)]
+        found += [
+            (section.partition("\n")[0], number, code) for number, code in enumerate(codes, start=1)
+        ]
     return found
 
 
@@ -80,7 +82,9 @@ def pieces(seed):
 def train_epoch(names):
     """Train the pieces among names for an epoch that draws on dropout, shuffling and the learning rate."""
     draw = torch.Generator().manual_seed(0)
-    data = TensorDataset(torch.rand(24, 784, generator=draw), torch.randint(10, (24,), generator=draw))
+    data = TensorDataset(
+        torch.rand(24, 784, generator=draw), torch.randint(10, (24,), generator=draw)
+    )
     for images, labels in DataLoader(data, 8, shuffle=True, generator=names["generator"]):
         names["optimizer"].zero_grad()
         F.nll_loss(names["model"](images), labels).backward()
@@ -130,7 +134,9 @@ def after_save(ran):
 def after_load(ran):
     from_state_dict, from_checkpoint, whole = ran.models[1:]
     expected = dict(torch.load("model.pth"))
-    assert all(same(weights(model), expected) for model in (from_state_dict, from_checkpoint, whole))
+    assert all(
+        same(weights(model), expected) for model in (from_state_dict, from_checkpoint, whole)
+    )
     assert in_eval_mode(from_state_dict) and in_eval_mode(from_checkpoint)
     assert from_checkpoint.dropout.p == whole.dropout.p == 0.2
     assert not callable(from_state_dict.load_state_dict(expected))
@@ -139,12 +145,20 @@ def after_load(ran):
 def after_large(ran):
     assert same(weights(ran.model), dict(torch.load("model.pth"))) and in_eval_mode(ran.model)
     if sys.platform == "linux":
-        lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "model.pth" in line]
+        lines = [
+            line.split()
+            for line in Path("/proc/self/maps").read_text().splitlines()
+            if "model.pth" in line
+        ]
         mapped = [tuple(int(end, 16) for end in line[0].split("-")) for line in lines]
         for tensor in ran.state_dict.values():
-            assert any(first <= tensor.data_ptr() < last for first, last in mapped), "not read from the mapped file"
+            assert any(first <= tensor.data_ptr() < last for first, last in mapped), (
+                "not read from the mapped file"
+            )
     for key, parameter in ran.model.named_parameters():
-        assert parameter.requires_grad and parameter.data_ptr() == ran.state_dict[key].data_ptr(), f"{key} is a copy"
+        assert parameter.requires_grad and parameter.data_ptr() == ran.state_dict[key].data_ptr(), (
+            f"{key} is a copy"
+        )
     # An optimizer made before would hold the old parameters.
     old = set(ran.model.parameters())
     ran.model.load_state_dict(ran.state_dict, assign=True)
@@ -158,7 +172,9 @@ def before_save_of_run(names):
 def after_save_of_run(ran):
     ran.names["expected"] = trained(ran.names)
     # Another process: the pieces as they were made, with other numbers.
-    ran.names.update({name: piece for name, piece in pieces(seed=2).items() if ran.names[name] is not None})
+    ran.names.update(
+        {name: piece for name, piece in pieces(seed=2).items() if ran.names[name] is not None}
+    )
     torch.manual_seed(2)
 
 
@@ -169,7 +185,9 @@ def after_resume(ran):
 
 def before_save_of_checkpoint(names):
     start(names)
-    names.update(scheduler=None, generator=None)  # the block does without: the global random numbers shuffle
+    names.update(
+        scheduler=None, generator=None
+    )  # the block does without: the global random numbers shuffle
 
 
 def after_devices(ran):
@@ -184,7 +202,10 @@ def after_devices(ran):
 def after_partial(ran):
     (model,) = ran.models[1:]
     difference = checkpoints.diff(model, ran.old)
-    assert list(difference.shapes) == ran.report.missing_keys == HEAD and model.output.out_features == 3
+    assert (
+        list(difference.shapes) == ran.report.missing_keys == HEAD
+        and model.output.out_features == 3
+    )
     assert same({**weights(model), **{key: ran.old[key] for key in HEAD}}, dict(ran.old))
     assert [key for key, parameter in model.named_parameters() if parameter.requires_grad] == HEAD
     # The load that raises: what fitted has been overwritten.
@@ -202,7 +223,10 @@ def after_safe(ran):
     assert isinstance(ran.values[-1], fc_model.Network)
     # The list holds only within the with, and needs each name.
     for known in ([], ran.known[1:]):
-        with torch.serialization.safe_globals(known), pytest.raises(Exception, match="Weights only load failed"):
+        with (
+            torch.serialization.safe_globals(known),
+            pytest.raises(Exception, match="Weights only load failed"),
+        ):
             torch.load("whole.pth")
     # One flipped bit in the numbers: torch.load is content, the two checks are not.
     for name in ("model.pth", "net.pth"):
@@ -215,7 +239,11 @@ def after_safe(ran):
         fc_model.load_checkpoint("damaged_net.pth")
 
 
-BEFORE = {("Save", 1): start, ("Resume", 1): before_save_of_run, ("Resume", 3): before_save_of_checkpoint}
+BEFORE = {
+    ("Save", 1): start,
+    ("Resume", 1): before_save_of_run,
+    ("Resume", 3): before_save_of_checkpoint,
+}
 AFTER = {
     ("Save", 1): after_save,
     ("Load", 1): after_load,
@@ -233,7 +261,9 @@ AFTER = {
 def run_sheet(text):
     """Run all blocks in one namespace in the current folder, and look after each what came of it; return the names."""
     found = blocks(text)
-    assert [(section, number) for section, number, _ in found] == list(AFTER), "a block without a check, or the reverse"
+    assert [(section, number) for section, number, _ in found] == list(AFTER), (
+        "a block without a check, or the reverse"
+    )
     assert text.count("```") == 2 * len(found), "a block that is not marked as Python"
     names = {"__name__": "sheet"}
     for section, number, code in found:
@@ -272,7 +302,11 @@ def test_a_scheduler_and_a_generator_go_into_both_calls(folder):
 REPORT = "model.load_state_dict(state_dict)  #"
 SPOILED = {
     "a keyword that does not exist": ("assign=True)\nmodel", "asign=True)\nmodel", TypeError),
-    "a file that does not exist": ('torch.load("model.pth")  #', 'torch.load("modle.pth")  #', FileNotFoundError),
+    "a file that does not exist": (
+        'torch.load("model.pth")  #',
+        'torch.load("modle.pth")  #',
+        FileNotFoundError,
+    ),
     "the report for a model": (REPORT, f"model = {REPORT}", AttributeError),
     "no eval mode": ("model.eval()  #", "model  #", AssertionError),
     "no copy": ("copy.deepcopy(model.state_dict())", "model.state_dict()", AssertionError),
@@ -283,9 +317,17 @@ SPOILED = {
     "the scheduler forgotten": ('scheduler.load_state_dict(run["scheduler"])', "", AssertionError),
     "strict": ("strict=False)", "strict=True)", RuntimeError),
     "another prefix": ('removeprefix("module.")', 'removeprefix("modul.")', RuntimeError),
-    "a class not allowed": ("ModuleList, Linear, Dropout]", "ModuleList, Linear]", pickle.UnpicklingError),
+    "a class not allowed": (
+        "ModuleList, Linear, Dropout]",
+        "ModuleList, Linear]",
+        pickle.UnpicklingError,
+    ),
     "a block too many": ("## Load\n", "## Load\n\n```python\nmodel\n```\n", AssertionError),
-    "a block that is not Python": ("```python\nimport zipfile", "```\nimport zipfile", AssertionError),
+    "a block that is not Python": (
+        "```python\nimport zipfile",
+        "```\nimport zipfile",
+        AssertionError,
+    ),
 }
 
 
@@ -299,8 +341,16 @@ def test_a_spoiled_block_fails(name, folder):
 
 def test_code_in_the_text_is_what_there_is():
     """A keyword is one that torch.load or load_state_dict knows, all else has a value."""
-    text = re.sub(r"^```python\n.*?^```$", "", TEXT.partition("## Ten errors")[0], flags=re.MULTILINE | re.DOTALL)
-    known = {*inspect.signature(torch.load).parameters, *inspect.signature(torch.nn.Module.load_state_dict).parameters}
+    text = re.sub(
+        r"^```python\n.*?^```$",
+        "",
+        TEXT.partition("## Ten errors")[0],
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    known = {
+        *inspect.signature(torch.load).parameters,
+        *inspect.signature(torch.nn.Module.load_state_dict).parameters,
+    }
     found = spans(text)
     assert len(found) > 5
     for code in found:
@@ -313,7 +363,11 @@ def test_code_in_the_text_is_what_there_is():
 
 def errors(text):
     """Return the rows of the table of errors: a list of three cells each."""
-    rows = [re.split(r"\s*\|\s*", line)[1:-1] for line in text.partition("## Ten errors")[2].splitlines() if line]
+    rows = [
+        re.split(r"\s*\|\s*", line)[1:-1]
+        for line in text.partition("## Ten errors")[2].splitlines()
+        if line
+    ]
     assert rows[0] == ["what you see", "cause", "way out"] and set(rows[1]) == {"---"}
     assert all(len(row) == 3 for row in rows)
     return rows[2:]
@@ -447,14 +501,18 @@ class Case:
 LOAD = "model.load_state_dict(torch.load(path))"
 CASES = {
     "Weights only load failed": Case(weights_only, "torch.load(path)", value_is_that_model),
-    "No module named 'old_net'": Case(old_net, "torch.load(path, weights_only=False)", old_net_helped),
+    "No module named 'old_net'": Case(
+        old_net, "torch.load(path, weights_only=False)", old_net_helped
+    ),
     "has no attribute 'eval'": Case(model_beside_state_dict, "model.eval()", model_helped),
     "'_IncompatibleKeys' object is not callable": Case(
         model_beside_state_dict, "model(torch.rand(1, 784))", model_helped
     ),
     "size mismatch for": Case(other_sizes, LOAD, other_sizes_helped),
     "Missing key(s)": Case(wrapped, LOAD, wrapped_helped),
-    "Attempting to deserialize object on": Case(from_another_device, "torch.load(path)", value_is_that_state_dict),
+    "Attempting to deserialize object on": Case(
+        from_another_device, "torch.load(path)", value_is_that_state_dict
+    ),
     "failed finding central directory": Case(cut_short, "torch.load(path)", cut_short_helped),
     "doesn't match the size of optimizer's group": Case(
         other_parameters, "optimizer.load_state_dict(torch.load(path))", other_parameters_helped
@@ -494,11 +552,27 @@ def test_each_error_comes_and_its_way_out_helps(number, folder, printed):
 
 NO_ERROR = pytest.fail.Exception
 SPOILED_ROWS = {
-    "a text that the message does not hold": ("`Unexpected key(s)`", "`Surplus key(s)`", AssertionError),
+    "a text that the message does not hold": (
+        "`Unexpected key(s)`",
+        "`Surplus key(s)`",
+        AssertionError,
+    ),
     "a cause that raises nothing": ('`model.to("cpu")`', '`model.to("meta")`', NO_ERROR),
-    "a way out that raises": ('(path, map_location="cpu")`', '(path, map_location="cuda:9")`', RuntimeError),
-    "a way out that does not help": ("Adam(model.parameters())`", "Adam(model.output.parameters())`", ValueError),
-    "no code in the way out": ('`sys.modules["old_net"] = new_net`', "the old name", ModuleNotFoundError),
+    "a way out that raises": (
+        '(path, map_location="cpu")`',
+        '(path, map_location="cuda:9")`',
+        RuntimeError,
+    ),
+    "a way out that does not help": (
+        "Adam(model.parameters())`",
+        "Adam(model.output.parameters())`",
+        ValueError,
+    ),
+    "no code in the way out": (
+        '`sys.modules["old_net"] = new_net`',
+        "the old name",
+        ModuleNotFoundError,
+    ),
 }
 
 
@@ -506,7 +580,9 @@ SPOILED_ROWS = {
 def test_a_spoiled_row_fails(name, folder, printed):
     sound, spoiled, error = SPOILED_ROWS[name]
     assert TEXT.count(sound) == 1
-    changed = [new for old, new in zip(errors(TEXT), errors(TEXT.replace(sound, spoiled))) if old != new]
+    changed = [
+        new for old, new in zip(errors(TEXT), errors(TEXT.replace(sound, spoiled))) if old != new
+    ]
     assert len(changed) == 1
     with pytest.raises(error):
         check_error(changed[0], printed)
@@ -524,7 +600,9 @@ def dead_links(text):
 
 def test_every_link_leads_somewhere():
     assert dead_links(TEXT) == []
-    assert dead_links(TEXT.replace("03_size_mismatch", "03_sizes")) == ["../notebooks/03_sizes.ipynb"]
+    assert dead_links(TEXT.replace("03_size_mismatch", "03_sizes")) == [
+        "../notebooks/03_sizes.ipynb"
+    ]
 
 
 def test_a_number_leads_to_the_lesson_of_that_number():

@@ -22,7 +22,10 @@ BINDER = ROOT / ".binder"
 # made from an image, as far as such a file may need it. Other properties are not allowed here.
 COMMAND = {"type": ["string", "array", "object"], "items": {"type": "string"}}
 PORT = {
-    "anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, {"type": "string", "pattern": r"^[a-z0-9-]+:\d+$"}]
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": 65535},
+        {"type": "string", "pattern": r"^[a-z0-9-]+:\d+$"},
+    ]
 }
 PORT_ATTRIBUTES = {
     "type": "object",
@@ -70,12 +73,22 @@ def problems_of_python(version):
     """What speaks against a Python version, such as "3.12": it must be tested, and have one pin for each package."""
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     found = (
-        [] if f'"{version}"' in re.search(r"python: \[.*\]", workflow)[0] else [f"CI does not test Python {version}"]
+        []
+        if f'"{version}"' in re.search(r"python: \[.*\]", workflow)[0]
+        else [f"CI does not test Python {version}"]
     )
-    environment = {"python_version": version, "python_full_version": f"{version}.0", "sys_platform": "linux"}
+    environment = {
+        "python_version": version,
+        "python_full_version": f"{version}.0",
+        "sys_platform": "linux",
+    }
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    pins = [canonicalize_name(pin.name) for pin in pins if not pin.marker or pin.marker.evaluate(environment)]
+    pins = [
+        canonicalize_name(pin.name)
+        for pin in pins
+        if not pin.marker or pin.marker.evaluate(environment)
+    ]
     for wanted in requirements():
         count = pins.count(canonicalize_name(wanted.name))
         if count != 1:
@@ -89,11 +102,15 @@ def problems_of_dev_container(text):
         container = json.loads(text)
     except json.JSONDecodeError as error:
         return [f"no JSON: {error}"]
-    found = [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(container)]
+    found = [
+        error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(container)
+    ]
     if found:
         return found
     version = re.search(r":(\d+\.\d+)-", container["image"])
-    found += problems_of_python(version[1]) if version else ["the image does not name a Python version"]
+    found += (
+        problems_of_python(version[1]) if version else ["the image does not name a Python version"]
+    )
     target = re.fullmatch(r"make (\w+)", container.get("postCreateCommand", ""))
     if not target or f"\n{target[1]}:" not in (ROOT / "Makefile").read_text(encoding="utf-8"):
         found.append("postCreateCommand is no target of the Makefile")
@@ -110,7 +127,9 @@ def problems_of_environment(text):
         return [f"the keys are {sorted(environment)}"]
     if environment["channels"] != ["conda-forge"] or "//" in text:
         found.append("a channel by its name, conda-forge, and no address")
-    pythons = [line for line in environment["dependencies"] if re.fullmatch(r"python=\d+\.\d+", line)]
+    pythons = [
+        line for line in environment["dependencies"] if re.fullmatch(r"python=\d+\.\d+", line)
+    ]
     if len(pythons) != 1:
         return [*found, "Python must be pinned once, as python=3.12"]
     found += problems_of_python(pythons[0].partition("=")[2])
@@ -121,7 +140,11 @@ def problems_of_environment(text):
                 ranges[Requirement(line).name] = Requirement(line).specifier
             except InvalidRequirement:
                 found.append(f"{line} is no requirement")
-    wanted = {CONDA_NAMES.get(each.name, each.name): each for each in requirements() if each.name not in ONLY_FOR_TESTS}
+    wanted = {
+        CONDA_NAMES.get(each.name, each.name): each
+        for each in requirements()
+        if each.name not in ONLY_FOR_TESTS
+    }
     for name in wanted.keys() | ranges.keys():
         if name not in ranges or name not in wanted or ranges[name] != wanted[name].specifier:
             found.append(f"{name} is not as in requirements.txt")
@@ -157,7 +180,9 @@ def test_binder():
 def test_what_binder_runs_after_the_build(tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "MPLBACKEND": "agg"}
-    program = subprocess.run([BINDER / "postBuild"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    program = subprocess.run(
+        [BINDER / "postBuild"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert program.returncode == 0 and program.stdout.count(".gz\n") == 4, program.stderr
 
 

@@ -35,10 +35,13 @@ def test_the_files_have_the_published_checksums():
 
 def test_the_readme_of_the_data_gives_sizes_and_checksums():
     lines = (helper.DATA / "README.md").read_text(encoding="utf-8").splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if ".gz |" in line]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if ".gz |" in line
+    ]
     md5 = dict(datasets.FashionMNIST.resources)
     assert sorted(rows) == sorted(
-        [name, f"{(RAW / name).stat().st_size:,}", md5[name], sha256] for name, sha256 in helper.CHECKSUMS.items()
+        [name, f"{(RAW / name).stat().st_size:,}", md5[name], sha256]
+        for name, sha256 in helper.CHECKSUMS.items()
     )
 
 
@@ -152,7 +155,9 @@ def test_training_values_are_those_of_torchvisions_transform_to_the_bit(torchvis
     trainloader, _ = helper.fashion_mnist_loaders(batch_size=100, train_size=100)
     ((images, labels),) = trainloader
     shown = {(image.numpy().tobytes(), label) for image, label in zip(images, labels.tolist())}
-    assert shown == {(image.numpy().tobytes(), label) for image, label in (dataset[i] for i in range(100))}
+    assert shown == {
+        (image.numpy().tobytes(), label) for image, label in (dataset[i] for i in range(100))
+    }
 
 
 def test_test_values_are_those_of_torchvisions_transform_to_the_bit_and_in_order(torchvision_root):
@@ -203,12 +208,15 @@ def test_going_through_the_testloader_leaves_the_global_state_alone():
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "train_size", "sizes"), [(64, 100, [64, 36]), (10, 20, [10, 10]), (1, 2, [1, 1]), (64, 1, [1])]
+    ("batch_size", "train_size", "sizes"),
+    [(64, 100, [64, 36]), (10, 20, [10, 10]), (1, 2, [1, 1]), (64, 1, [1])],
 )
 def test_train_size_takes_the_first_images(batch_size, train_size, sizes):
     trainloader, testloader = helper.fashion_mnist_loaders(batch_size, train_size)
     assert [len(labels) for _, labels in trainloader] == sizes and len(trainloader) == len(sizes)
-    assert sorted(order(trainloader).tolist()) == sorted(helper.fashion_mnist(train=True)[1][:train_size].tolist())
+    assert sorted(order(trainloader).tolist()) == sorted(
+        helper.fashion_mnist(train=True)[1][:train_size].tolist()
+    )
     assert len(testloader) == 10
 
 

@@ -25,7 +25,9 @@ OLD_WRITER = pytest.mark.filterwarnings(
     "ignore:TypedStorage is deprecated:UserWarning:torch.distributed.checkpoint.filesystem"
 )
 ALONE = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
-SHAPES = {name: tuple(tensor.shape) for name, tensor in sharded_run.new_model(SEED).state_dict().items()}
+SHAPES = {
+    name: tuple(tensor.shape) for name, tensor in sharded_run.new_model(SEED).state_dict().items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +64,14 @@ def loaded(step):
 def test_rank_1_is_killed_and_nobody_is_left_behind(launch):
     folder, torchrun = launch
     assert torchrun.returncode == 1 and "SIGKILL" in torchrun.stderr
-    assert not [process for process in psutil.process_iter() if str(folder) in " ".join(arguments(process))]
+    assert not [
+        process for process in psutil.process_iter() if str(folder) in " ".join(arguments(process))
+    ]
     unfinished = folder / "killed" / "step_000020.tmp"
     assert not (unfinished / ".metadata").exists()
     part, all_of_it = (
-        path.stat().st_size for path in (unfinished / "__1_0.distcp", folder / "step_000020/__1_0.distcp")
+        path.stat().st_size
+        for path in (unfinished / "__1_0.distcp", folder / "step_000020/__1_0.distcp")
     )
     assert 0.3 < part / all_of_it < 0.7
     assert sharded_run.latest_complete(folder / "killed").name == "step_000010"
@@ -123,7 +128,9 @@ def test_one_rank_goes_on_from_what_two_have_saved(folder, mesh):
     sharded_run.resumed(folder, SEED, mesh)
     assert not earlier.exists()
     expected = torch.load(folder / "end.pth")["optimizer"]["param_groups"]
-    start, end = (sharded_run.tensors(folder / name) for name in ("loaded_by_1.pth", "end_on_1.pth"))
+    start, end = (
+        sharded_run.tensors(folder / name) for name in ("loaded_by_1.pth", "end_on_1.pth")
+    )
     assert sharded_run.difference(end, sharded_run.tensors(folder / "end.pth")) < 1e-4
     assert sharded_run.difference(start, end) > 1e-4
     assert {int(tensor) for key, tensor in end.items() if key[1] == "step"} == {20}
@@ -172,12 +179,14 @@ def test_the_latest_folder_is_the_last_one_with_a_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given", [[], ["folder", "1"], ["folder", "one", "sharded"], ["folder", "1", "sharded", "shared"]]
+    "given",
+    [[], ["folder", "1"], ["folder", "one", "sharded"], ["folder", "1", "sharded", "shared"]],
 )
 def test_wrong_arguments_give_one_clear_error_before_anything_starts(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        SystemExit, match=r"^The arguments are FOLDER SEED TASK .*: replicated, sharded, killed, resumed"
+        SystemExit,
+        match=r"^The arguments are FOLDER SEED TASK .*: replicated, sharded, killed, resumed",
     ):
         sharded_run.main(given)
     assert not dist.is_initialized() and not list(tmp_path.iterdir())
@@ -187,7 +196,11 @@ def test_the_code_that_the_lesson_quotes_is_in_the_program():
     program = Path(sharded_run.__file__).read_text(encoding="utf-8")
     program = "\n".join(line.strip() for line in program.splitlines())
     cells = read(ROOT / "notebooks" / "09_distributed_checkpoints.ipynb").cells
-    text = [each.source for each in cells if each.cell_type == "markdown" and "solution" not in tags(each)]
+    text = [
+        each.source
+        for each in cells
+        if each.cell_type == "markdown" and "solution" not in tags(each)
+    ]
     quoted = re.findall(r"```python\n(.*?)```", "\n".join(text), re.DOTALL)
     assert len(quoted) >= 5
     for block in quoted:

@@ -16,7 +16,9 @@ EXERCISES = [name for path in NOTEBOOKS for name, *_ in exercises(read(path))]
 def rows(text):
     """The rows of the tables in a text, as lists of cells; heads and lines are left out."""
     lines = re.findall(r"^\| .* \|$", text, re.MULTILINE)
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "---" not in line]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if "---" not in line
+    ]
 
 
 def run_sheets(text):
@@ -127,7 +129,10 @@ def test_a_spoiled_run_sheet_is_caught(old, new, problem):
 
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
-    [("B: somebody else loads it", "B: somebody", "0.2 lists"), ("\n| 6.4 |", "\n| 6.5 |", "6.4 has no row")],
+    [
+        ("B: somebody else loads it", "B: somebody", "0.2 lists"),
+        ("\n| 6.4 |", "\n| 6.5 |", "6.4 has no row"),
+    ],
 )
 def test_a_spoiled_hint_is_caught(old, new, problem):
     assert old in TEXT

@@ -23,7 +23,10 @@ def make_batches(sizes, features=784, seed=0):
     """A list that serves as a loader: one (images, labels) batch of random values for each size."""
     generator = torch.Generator().manual_seed(seed)
     return [
-        (torch.randn(size, features, generator=generator), torch.randint(10, (size,), generator=generator))
+        (
+            torch.randn(size, features, generator=generator),
+            torch.randint(10, (size,), generator=generator),
+        )
         for size in sizes
     ]
 
@@ -109,7 +112,9 @@ def test_relu_and_dropout_follow_each_hidden_layer_and_only_those(hidden, traini
     torch.manual_seed(1)
     weights, x = model.state_dict(), image
     for i in range(len(hidden)):
-        x = F.relu(F.linear(x, weights[f"hidden_layers.{i}.weight"], weights[f"hidden_layers.{i}.bias"]))
+        x = F.relu(
+            F.linear(x, weights[f"hidden_layers.{i}.weight"], weights[f"hidden_layers.{i}.bias"])
+        )
         x = F.dropout(x, p=0.3, training=training)
     x = F.linear(x, weights["output.weight"], weights["output.bias"])
     torch.testing.assert_close(output, x - x.logsumexp(dim=1, keepdim=True))
@@ -156,7 +161,10 @@ def test_a_bad_size_is_refused_by_name(bad, error):
 @pytest.mark.parametrize(
     ("bad", "error"),
     [([], ValueError), ((), ValueError)]
-    + [(bad, TypeError) for bad in (512, "512", None, True, {512}, {512: 1}, iter([512]), torch.tensor([512]))],
+    + [
+        (bad, TypeError)
+        for bad in (512, "512", None, True, {512}, {512: 1}, iter([512]), torch.tensor([512]))
+    ],
 )
 def test_bad_hidden_layers_are_refused_by_name(bad, error):
     with pytest.raises(error, match=r"^hidden_layers "):
@@ -232,7 +240,9 @@ def test_loss_and_accuracy_are_means_over_samples_when_the_last_batch_is_smaller
     model = make_model(784, 16, drop_p=0)
     (images, labels), *_ = make_batches([100])
     images[64:] *= 5
-    labels[:64] = model(images[:64]).argmax(dim=1)  # The first 64 are all right, so the two batches differ.
+    labels[:64] = model(images[:64]).argmax(
+        dim=1
+    )  # The first 64 are all right, so the two batches differ.
     batches = [(images[:64], labels[:64]), (images[64:], labels[64:])]
 
     loss, accuracy = fc_model.validation(model, batches, nn.NLLLoss())
@@ -268,7 +278,9 @@ def test_validation_takes_images_and_flat_images():
     model = make_model(784, 16)
     flat = make_batches([8, 4])
     images = [(image.view(-1, 1, 28, 28), label) for image, label in flat]
-    assert fc_model.validation(model, images, nn.NLLLoss()) == fc_model.validation(model, flat, nn.NLLLoss())
+    assert fc_model.validation(model, images, nn.NLLLoss()) == fc_model.validation(
+        model, flat, nn.NLLLoss()
+    )
 
 
 def test_validation_runs_in_eval_mode_without_gradients():
@@ -346,9 +358,13 @@ def test_validation_with_the_series_testloader_draws_no_random_numbers():
 
 
 def test_two_epochs_of_938_batches_print_46_lines(capsys):
-    assert LINE.fullmatch("Epoch: 1/2..  Training Loss: 1.703..  Test Loss: 0.997..  Test Accuracy: 0.659")
+    assert LINE.fullmatch(
+        "Epoch: 1/2..  Training Loss: 1.703..  Test Loss: 0.997..  Test Accuracy: 0.659"
+    )
     model = make_model(6, 8)
-    history = fit(model, make_batches([2] * 938, features=6), make_batches([4], features=6, seed=1), epochs=2)
+    history = fit(
+        model, make_batches([2] * 938, features=6), make_batches([4], features=6, seed=1), epochs=2
+    )
     *lines, bar = on_screen(capsys)
     assert len(lines) == len(history) == 46
     assert re.fullmatch(r"Steps: 100% \|█+\| 1876/1876", bar)
@@ -357,7 +373,13 @@ def test_two_epochs_of_938_batches_print_46_lines(capsys):
 
 
 def test_the_lines_print_the_numbers_of_the_history(capsys):
-    history = fit(make_model(6, 8), make_batches([4] * 5, 6), make_batches([16], 6, 1), epochs=2, print_every=3)
+    history = fit(
+        make_model(6, 8),
+        make_batches([4] * 5, 6),
+        make_batches([16], 6, 1),
+        epochs=2,
+        print_every=3,
+    )
     assert [step for step, *_ in history] == [3, 6, 9]
     assert on_screen(capsys)[:-1] == [
         f"Epoch: {epoch}/2..  Training Loss: {training:.3f}..  Test Loss: {test:.3f}..  Test Accuracy: {accuracy:.3f}"
@@ -412,7 +434,9 @@ def test_train_does_what_a_loop_written_by_hand_does():
 def test_the_same_seed_gives_the_same_weights_and_history():
     def run(seed):
         model = make_model(6, 8, seed=seed)
-        history = fit(model, make_batches([4] * 6, 6), make_batches([8], 6, 1), epochs=2, print_every=4)
+        history = fit(
+            model, make_batches([4] * 6, 6), make_batches([8], 6, 1), epochs=2, print_every=4
+        )
         return model, history
 
     (model, history), (again, same_history), (other, other_history) = run(1), run(1), run(2)
@@ -448,7 +472,9 @@ def test_train_takes_five_epochs_and_a_line_every_40_steps_unless_told():
 
 
 @pytest.mark.parametrize("name", ["epochs", "print_every"])
-@pytest.mark.parametrize(("bad", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    ("bad", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)]
+)
 def test_bad_epochs_and_print_every_are_refused_by_name(name, bad, error):
     model, batches = make_model(6, 8), make_batches([4], 6)
     before = make_model(6, 8)
@@ -459,8 +485,12 @@ def test_bad_epochs_and_print_every_are_refused_by_name(name, bad, error):
 
 def test_train_takes_the_datasets_and_loaders_of_torchvision(torchvision_root):
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
-    trainset = datasets.FashionMNIST(torchvision_root, download=True, train=True, transform=transform)
-    testset = datasets.FashionMNIST(torchvision_root, download=True, train=False, transform=transform)
+    trainset = datasets.FashionMNIST(
+        torchvision_root, download=True, train=True, transform=transform
+    )
+    testset = datasets.FashionMNIST(
+        torchvision_root, download=True, train=False, transform=transform
+    )
     trainloader = DataLoader(Subset(trainset, range(200)), batch_size=64, shuffle=True)
     testloader = DataLoader(Subset(testset, range(100)), batch_size=64, shuffle=True)
     history = fit(make_model(784, 32), trainloader, testloader, epochs=2, print_every=3)
@@ -490,8 +520,12 @@ def test_every_batch_goes_to_the_device_of_the_model():
     model = ElsewhereNetwork(6, 10, [8])
     optimizer = torch.optim.SGD(nn.Module.parameters(model), lr=0.1)
     train_log, test_log = [], []
-    trainloader = [[Traveller(tensor, train_log) for tensor in batch] for batch in make_batches([4, 4], 6)]
-    testloader = [[Traveller(tensor, test_log) for tensor in batch] for batch in make_batches([4], 6)]
+    trainloader = [
+        [Traveller(tensor, train_log) for tensor in batch] for batch in make_batches([4, 4], 6)
+    ]
+    testloader = [
+        [Traveller(tensor, test_log) for tensor in batch] for batch in make_batches([4], 6)
+    ]
     fc_model.train(model, trainloader, testloader, nn.NLLLoss(), optimizer, epochs=1, print_every=2)
     assert train_log == ["meta"] * 4
     assert test_log == ["meta"] * 2

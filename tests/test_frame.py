@@ -17,7 +17,19 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
-TARGETS = ["help", "setup", "run", "lab", "test", "oldest", "slides", "browser", "student", "cheatsheet", "torture"]
+TARGETS = [
+    "help",
+    "setup",
+    "run",
+    "lab",
+    "test",
+    "oldest",
+    "slides",
+    "browser",
+    "student",
+    "cheatsheet",
+    "torture",
+]
 TARGETS += ["bench", "rivals", "outputs", "clean"]
 
 
@@ -31,9 +43,16 @@ def load(name, folder=TOOLS):
 
 def run(*command, cwd, **environment):
     """Run a program to its end and return it, its output as text; an environment variable of None is taken away."""
-    values = {key: value for key, value in {**os.environ, **environment}.items() if value is not None}
+    values = {
+        key: value for key, value in {**os.environ, **environment}.items() if value is not None
+    }
     return subprocess.run(
-        list(map(str, command)), cwd=cwd, env=values, capture_output=True, encoding="utf-8", errors="replace"
+        list(map(str, command)),
+        cwd=cwd,
+        env=values,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
     )
 
 
@@ -60,14 +79,18 @@ def set_up_after(preparation):
 def is_one_sentence(program, *parts):
     """Demand exit code 1 and one line on stderr that holds the parts."""
     assert program.returncode == 1, program.stdout + program.stderr
-    assert program.stderr.count("\n") == 1 and "Traceback" not in program.stdout + program.stderr, program.stderr
+    assert program.stderr.count("\n") == 1 and "Traceback" not in program.stdout + program.stderr, (
+        program.stderr
+    )
     return all(part in program.stderr for part in parts)
 
 
 def test_set_up_speaks_old_python():
     tree = ast.parse((TOOLS / "set_up.py").read_text(encoding="utf-8"), feature_version=(3, 4))
     for node in ast.walk(tree):
-        assert not isinstance(node, ast.JoinedStr | ast.AnnAssign | ast.Nonlocal | ast.Starred | ast.YieldFrom)
+        assert not isinstance(
+            node, ast.JoinedStr | ast.AnnAssign | ast.Nonlocal | ast.Starred | ast.YieldFrom
+        )
         assert getattr(node, "annotation", None) is None and getattr(node, "returns", None) is None
         assert not getattr(node, "kwonlyargs", None)
 
@@ -78,7 +101,9 @@ def test_an_old_python_is_told_the_way_out(name, tmp_path):
     if not shutil.which(name) or run(name, "-c", "", cwd=tmp_path).returncode:
         pytest.skip(f"no {name} on this machine")
     program = run(name, "tools/set_up.py", cwd=project(tmp_path))
-    assert is_one_sentence(program, "3.10", f"found Python {name[6:]}", "make PYTHON=python3.12 run")
+    assert is_one_sentence(
+        program, "3.10", f"found Python {name[6:]}", "make PYTHON=python3.12 run"
+    )
 
 
 def test_the_oldest_python_is_3_10(tmp_path):
@@ -106,10 +131,16 @@ def test_set_up_fails_clearly_heals_and_is_quick(options, name, counts, tmp_path
     run(sys.executable, "-m", "venv", "--without-pip", name, cwd=root)
     packages = next((root / name).glob("[Ll]ib/**/site-packages"))
     (packages / "borrowed.pth").write_text(str(Path(pip.__file__).parent.parent))
-    offline = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_EXTRA_INDEX_URL": None, "PIP_FIND_LINKS": None}
+    offline = {
+        "PIP_INDEX_URL": "http://127.0.0.1:9",
+        "PIP_EXTRA_INDEX_URL": None,
+        "PIP_FIND_LINKS": None,
+    }
     offline |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": None}
     program = run(sys.executable, "tools/set_up.py", *options, cwd=root, **offline)
-    assert is_one_sentence(program, "package index cannot be reached", "network", f"{name}/set_up.log")
+    assert is_one_sentence(
+        program, "package index cannot be reached", "network", f"{name}/set_up.log"
+    )
     assert f"1/3 using the {name} that is there" in program.stdout
 
     (root / "requirements.txt").write_text("")
@@ -147,7 +178,9 @@ def test_each_requirement_names_its_lowest_version():
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         wanted = [Requirement(line) for line in lines if not line.startswith(("#", "-r "))]
         pins = [Requirement(pin) for pin in set_up.lowest("\n".join(lines))]
-        assert [(pin.name, pin.marker) for pin in pins] == [(each.name, each.marker) for each in wanted]
+        assert [(pin.name, pin.marker) for pin in pins] == [
+            (each.name, each.marker) for each in wanted
+        ]
         for pin, each in zip(pins, wanted):
             (version,) = pin.specifier
             assert each.specifier.contains(version.version), each
@@ -186,12 +219,30 @@ def test_a_venv_that_was_interrupted_is_mended(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("log", "part"),
     [
-        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n", "disk is full"),
-        ("WARNING: Retrying after connection broken by X\nERROR: No matching distribution found for x\n", "network"),
-        ("WARNING: Could not fetch URL X\nERROR: ResolutionImpossible: for help visit X\n", "network"),
-        ("ERROR: No matching distribution found for x==9\n", "No matching distribution found for x==9"),
-        ("ERROR: Exception:\nTraceback (most recent call last):\n  ...\nsocket.timeout: timed out\n", "network"),
-        ("ERROR: Exception:\nTraceback (most recent call last):\n  ...\nOSError: broken\n\n", "OSError: broken"),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n",
+            "disk is full",
+        ),
+        (
+            "WARNING: Retrying after connection broken by X\nERROR: No matching distribution found for x\n",
+            "network",
+        ),
+        (
+            "WARNING: Could not fetch URL X\nERROR: ResolutionImpossible: for help visit X\n",
+            "network",
+        ),
+        (
+            "ERROR: No matching distribution found for x==9\n",
+            "No matching distribution found for x==9",
+        ),
+        (
+            "ERROR: Exception:\nTraceback (most recent call last):\n  ...\nsocket.timeout: timed out\n",
+            "network",
+        ),
+        (
+            "ERROR: Exception:\nTraceback (most recent call last):\n  ...\nOSError: broken\n\n",
+            "OSError: broken",
+        ),
         ("", "no message"),
     ],
 )
@@ -207,8 +258,14 @@ def write_notebook(path, *cells):
             notebook.cells.append(nbformat.v4.new_markdown_cell(cell, id=f"text-{i}"))
         else:
             source, *tags = cell
-            metadata = {"tags": tags, "jupyter": {"source_hidden": True, "outputs_hidden": True}, "editor": "x"}
-            notebook.cells.append(nbformat.v4.new_code_cell(source, id=f"code-{i}", metadata=metadata))
+            metadata = {
+                "tags": tags,
+                "jupyter": {"source_hidden": True, "outputs_hidden": True},
+                "editor": "x",
+            }
+            notebook.cells.append(
+                nbformat.v4.new_code_cell(source, id=f"code-{i}", metadata=metadata)
+            )
     path.parent.mkdir(exist_ok=True)
     nbformat.write(notebook, path)
 
@@ -230,12 +287,20 @@ def test_store_outputs_writes_one_form(tmp_path):
     assert first.endswith(b"\n}\n") and "é".encode() in first and first.startswith(b'{\n "cells"')
     notebook = nbformat.reads(first.decode(), as_version=nbformat.NO_CONVERT)
     _, printing, figure, empty = notebook.cells
-    assert (notebook.nbformat, notebook.nbformat_minor, notebook.metadata) == (4, 5, store_outputs.METADATA)
+    assert (notebook.nbformat, notebook.nbformat_minor, notebook.metadata) == (
+        4,
+        5,
+        store_outputs.METADATA,
+    )
     assert [cell.id for cell in notebook.cells] == ["text-0", "code-1", "code-2", "code-3"]
     assert [printing.execution_count, figure.execution_count, empty.execution_count] == [1, 2, None]
     assert printing.metadata == {"tags": ["setup"], "jupyter": {"source_hidden": True}}
     stream, result = printing.outputs
-    assert stream.text == "é 0\né 1\né 2\n" and result.data["text/plain"] == "2" and result.execution_count == 1
+    assert (
+        stream.text == "é 0\né 1\né 2\n"
+        and result.data["text/plain"] == "2"
+        and result.execution_count == 1
+    )
     assert figure.outputs[0].metadata == {} and "image/png" in figure.outputs[0].data
 
 
@@ -244,41 +309,63 @@ def test_store_outputs_leaves_a_failing_notebook(tmp_path, capsys):
     write_notebook(path, ("1",), ("raise ValueError('boom\\nand more')",))
     before = path.read_bytes()
     assert load("store_outputs").main([str(path)]) == 1
-    assert "02_x.ipynb ... left as it was: cell [2] failed: ValueError: boom and more" in capsys.readouterr().out
+    assert (
+        "02_x.ipynb ... left as it was: cell [2] failed: ValueError: boom and more"
+        in capsys.readouterr().out
+    )
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_series_becomes_pages(tmp_path):
     root = project(tmp_path)
-    (root / "README.md").write_text("# About\n\n[first](notebooks/00_a.ipynb) and [tool](tools/set_up.py)\n")
-    links = "[b](01_b.ipynb#part) [read](../README.md) [here](#a) [out](https://pytorch.org/docs)"
-    promise = (
-        "The *promise* of a.\n\n**You will be able to**\n\n- see\n\n**Time:** 5 minutes.\n**Needs first:** nothing."
+    (root / "README.md").write_text(
+        "# About\n\n[first](notebooks/00_a.ipynb) and [tool](tools/set_up.py)\n"
     )
+    links = "[b](01_b.ipynb#part) [read](../README.md) [here](#a) [out](https://pytorch.org/docs)"
+    promise = "The *promise* of a.\n\n**You will be able to**\n\n- see\n\n"
+    promise += "**Time:** 5 minutes.\n**Needs first:** nothing."
     write_notebook(
         root / "notebooks" / "00_a.ipynb",
         f"# 00 · Lesson a\n\n{promise}\n\n{links}",
-        ("import os\nassert os.path.basename(os.getcwd()) == 'notebooks'  # of the set-up", "setup"),
+        (
+            "import os\nassert os.path.basename(os.getcwd()) == 'notebooks'  # of the set-up",
+            "setup",
+        ),
         ("assert 1",),
         ("%time x = 1\nif x:\n    assert x",),
         ("assert 1", "check"),
         ("text = 'assert'",),
         (FIGURE,),
     )
-    write_notebook(root / "notebooks" / "01_b.ipynb", "# 01 · Lesson b", ("assert 1",), ("1 / 0",), ("assert 2",))
+    write_notebook(
+        root / "notebooks" / "01_b.ipynb",
+        "# 01 · Lesson b",
+        ("assert 1",),
+        ("1 / 0",),
+        ("assert 2",),
+    )
     program = run(sys.executable, "tools/run_series.py", cwd=root)
     lines = program.stdout.splitlines()
-    assert program.returncode == 1 and "Traceback" not in program.stdout + program.stderr, program.stderr
+    assert program.returncode == 1 and "Traceback" not in program.stdout + program.stderr, (
+        program.stderr
+    )
     assert program.stderr == ""
     assert "[1/2] 00_a.ipynb ..." in lines and "[2/2] 01_b.ipynb ..." in lines
     assert lines[-1] == "build/html/index.html"
     assert any(re.fullmatch(r"00_a +\d+\.\d  2", line) for line in lines), program.stdout
-    assert any(re.fullmatch(r"01_b +\d+\.\d  1 of 2, failed", line) for line in lines), program.stdout
+    assert any(re.fullmatch(r"01_b +\d+\.\d  1 of 2, failed", line) for line in lines), (
+        program.stdout
+    )
     assert "01_b.ipynb failed in cell [2]: ZeroDivisionError: division by zero" in lines
-    assert nbformat.read(root / "build" / "notebooks" / "00_a.ipynb", 4).cells[2].execution_count == 2
+    assert (
+        nbformat.read(root / "build" / "notebooks" / "00_a.ipynb", 4).cells[2].execution_count == 2
+    )
 
     folder = root / "build" / "html"
-    pages = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob("*.html")}
+    pages = {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*.html")
+    }
     assert sorted(pages) == [
         "00_a.html",
         "01_b.html",
@@ -291,8 +378,13 @@ def test_a_series_becomes_pages(tmp_path):
         assert set(hosts) <= {"a"} and "<script" not in text and "@import" not in text, name
         for link in re.findall(r'(?:href|src)="(?!https?:|data:|#)([^"#]*)', text):
             assert ((folder / name).parent / link).exists(), f"{name}: {link}"
-    assert 'href="01_b.html#part"' in pages["00_a.html"] and "of the set-up" not in pages["00_a.html"]
-    assert 'rel="next" href="01_b.html"' in pages["00_a.html"] and 'rel="prev" href="00_a.html"' in pages["01_b.html"]
+    assert (
+        'href="01_b.html#part"' in pages["00_a.html"] and "of the set-up" not in pages["00_a.html"]
+    )
+    assert (
+        'rel="next" href="01_b.html"' in pages["00_a.html"]
+        and 'rel="prev" href="00_a.html"' in pages["01_b.html"]
+    )
     assert 'href="../00_a.html"' in pages["files/README.md.html"]
     for part in [
         "Lesson a",
@@ -308,10 +400,14 @@ def test_a_series_becomes_pages(tmp_path):
 def test_the_makefile_has_every_target():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split()
-    assert set(TARGETS) <= set(phony) and set(phony) == set(re.findall(r"^([a-z]+):(?! export)", text, re.MULTILINE))
+    assert set(TARGETS) <= set(phony) and set(phony) == set(
+        re.findall(r"^([a-z]+):(?! export)", text, re.MULTILINE)
+    )
     for target in set(phony) - {"help", "setup", "oldest", "rivals", "clean"}:
         first = "slides" if target == "browser" else "setup"
-        assert re.search(rf"^{target}: {first}\b", text, re.MULTILINE), f"{target} does not depend on {first}"
+        assert re.search(rf"^{target}: {first}\b", text, re.MULTILINE), (
+            f"{target} does not depend on {first}"
+        )
     if not shutil.which("make"):
         pytest.skip("no make on this machine")
     program = run("make", cwd=ROOT, MAKEFLAGS=None)

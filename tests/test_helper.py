@@ -82,8 +82,12 @@ def test_imshow_undoes_the_normalisation(shape, drawn):
 
 def test_imshow_draws_raw_values_on_request_and_clips_the_rest():
     image = torch.tensor([[-1.0, 0.0], [0.25, 2.0]])
-    np.testing.assert_array_equal(helper.imshow(image, normalize=False).images[0].get_array(), [[0, 0], [0.25, 1]])
-    np.testing.assert_array_equal(helper.imshow(image).images[0].get_array(), [[0, 0.5], [0.625, 1]])
+    np.testing.assert_array_equal(
+        helper.imshow(image, normalize=False).images[0].get_array(), [[0, 0], [0.25, 1]]
+    )
+    np.testing.assert_array_equal(
+        helper.imshow(image).images[0].get_array(), [[0, 0.5], [0.625, 1]]
+    )
 
 
 def test_imshow_draws_where_it_is_told():
@@ -94,7 +98,9 @@ def test_imshow_draws_where_it_is_told():
     assert len(plt.get_fignums()) == 2
 
 
-@pytest.mark.parametrize("shape", [(784,), (2, 28, 28), (4, 28, 28), (28, 28, 1), (1, 1, 28, 28), ()])
+@pytest.mark.parametrize(
+    "shape", [(784,), (2, 28, 28), (4, 28, 28), (28, 28, 1), (1, 1, 28, 28), ()]
+)
 def test_imshow_refuses_other_shapes_by_name(shape):
     with pytest.raises(ValueError, match=r"^image ") as error:
         helper.imshow(torch.zeros(shape))
@@ -117,13 +123,22 @@ def test_imshow_and_view_classify_leave_their_arguments_as_they_were(kind):
     img = IMAGES[kind]()
     ps = torch.rand(1, 10, requires_grad=img.requires_grad)
     tensors = (img, ps)
-    before = [(t.detach().clone(), t.shape, t.stride(), t.dtype, t.requires_grad, t.data_ptr()) for t in tensors]
+    before = [
+        (t.detach().clone(), t.shape, t.stride(), t.dtype, t.requires_grad, t.data_ptr())
+        for t in tensors
+    ]
     helper.imshow(img)
     left, _ = helper.view_classify(img, ps)
     left.images[0].get_array()[:] = 0  # What is drawn does not share memory with the tensor either.
     for tensor, (values, *rest) in zip(tensors, before):
         assert torch.equal(tensor, values)
-        assert [tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad, tensor.data_ptr()] == rest
+        assert [
+            tensor.shape,
+            tensor.stride(),
+            tensor.dtype,
+            tensor.requires_grad,
+            tensor.data_ptr(),
+        ] == rest
 
 
 # ---------------------------------------------------------------- view_classify
@@ -137,7 +152,18 @@ def test_imshow_and_view_classify_leave_their_arguments_as_they_were(kind):
         ({"version": "MNIST"}, list("0123456789")),
         (
             {"version": "Fashion"},
-            ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"],
+            [
+                "T-shirt",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Boot",
+            ],
         ),
     ],
 )
@@ -186,7 +212,9 @@ def test_plot_fits_draws_the_points_and_a_red_line_in_each_panel(count):
         assert ax.get_xlabel() == "x"
     assert axes[0].get_ylabel() == "y"
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["data", "prediction"]
-    assert len({ax.get_ylim() for ax in axes}) == 1  # One scale, or the panels could not be compared.
+    assert (
+        len({ax.get_ylim() for ax in axes}) == 1
+    )  # One scale, or the panels could not be compared.
 
 
 def test_plot_history_draws_both_losses_and_the_accuracy():
@@ -198,7 +226,10 @@ def test_plot_history_draws_both_losses_and_the_accuracy():
         "test loss": [[40, 1.0], [80, 0.8], [120, 0.7]],
     }
     assert right.lines[0].get_xydata().tolist() == [[40, 0.66], [80, 0.70], [120, 0.75]]
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["training loss", "test loss"]
+    assert [text.get_text() for text in left.get_legend().get_texts()] == [
+        "training loss",
+        "test loss",
+    ]
     assert right.get_ylim() == (0, 1) and left.get_ylim()[0] == 0
     for ax in (left, right):
         assert ax.get_title() and ax.get_xlabel() == "step" and ax.get_ylabel()
@@ -218,11 +249,15 @@ def test_plot_ladder_draws_each_resumed_run_over_the_second_half_of_the_whole_on
     assert [ax.get_title() for ax in axes.flat] == list(rungs)
     for ax, resumed in zip(axes.flat, rungs.values()):
         whole, part, interruption = ax.lines
-        assert whole.get_xydata().tolist() == [[step, loss] for step, loss in enumerate(losses, start=1)]
+        assert whole.get_xydata().tolist() == [
+            [step, loss] for step, loss in enumerate(losses, start=1)
+        ]
         assert part.get_xydata().tolist() == [[5, resumed[0]], [6, resumed[1]]]
         assert set(interruption.get_xdata()) == {4.5}
         assert ax.get_ylim() == (0, 3.75) and whole.get_linewidth() > part.get_linewidth()
-    assert {ax.get_xlabel() for ax in axes[1]} == {"step"} and axes[0, 0].get_ylabel() == "loss of the batch"
+    assert {ax.get_xlabel() for ax in axes[1]} == {"step"} and axes[
+        0, 0
+    ].get_ylabel() == "loss of the batch"
 
 
 def test_plot_widths_colours_what_fits_green_and_what_does_not_red():
@@ -234,17 +269,30 @@ def test_plot_widths_colours_what_fits_green_and_what_does_not_red():
         assert [bar.get_height() for bar in ax.patches[:4]] == widths
         assert [bar.get_facecolor()[:3] for bar in ax.patches[:4]] == [grey, green, red, green]
         assert [tuple(area.get_facecolor()[0][:3]) for area in ax.collections] == [green, red, red]
-        assert [text.get_text() for text in ax.get_xticklabels()][1:3] == ["hidden_layers.0", "hidden_layers.1"]
+        assert [text.get_text() for text in ax.get_xticklabels()][1:3] == [
+            "hidden_layers.0",
+            "hidden_layers.1",
+        ]
 
 
 def test_plot_parameters_draws_a_bar_a_layer_and_a_colour_a_kind():
-    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Sequential(nn.Linear(4, 2, bias=False)))
+    model = nn.Sequential(
+        nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Sequential(nn.Linear(4, 2, bias=False))
+    )
     ax = helper.plot_parameters(model)
     heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in ax.patches}
     assert heights == {0: 16, 1: 8, 2: 8}  # the ReLU has none
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Linear: 24", "BatchNorm1d: 8"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "Linear: 24",
+        "BatchNorm1d: 8",
+    ]
     colours = {bar.get_facecolor() for bar in ax.patches}
-    assert len(colours) == 2 and ax.get_title() and ax.get_xlabel() and ax.get_ylabel().startswith("numbers")
+    assert (
+        len(colours) == 2
+        and ax.get_title()
+        and ax.get_xlabel()
+        and ax.get_ylabel().startswith("numbers")
+    )
 
 
 def test_plot_units_draws_the_weights_of_the_first_eight_units_as_images():
@@ -284,7 +332,9 @@ def test_plot_grid_draws_each_field_in_its_row_and_column():
 
 def test_error_of_returns_type_and_text_and_demands_an_error():
     assert helper.error_of(lambda: {}["key"]) == "KeyError: 'key'"
-    assert helper.error_of(lambda: torch.zeros(2).view(3)).startswith("RuntimeError: shape '[3]' is invalid")
+    assert helper.error_of(lambda: torch.zeros(2).view(3)).startswith(
+        "RuntimeError: shape '[3]' is invalid"
+    )
     with pytest.raises(AssertionError, match="no error was raised"):
         helper.error_of(lambda: None)
 
@@ -347,7 +397,10 @@ def test_plot_zip_names_the_large_entries_and_the_file(saved):
     for text in ax.texts:
         assert any(start < text.get_position()[0] < end for start, end in drawn[1:])
     assert ax.get_title() == f"checkpoint.pth: {saved.stat().st_size:,} bytes"
-    assert ax.get_xlabel().startswith("byte in the file") and ax.get_xlim() == (0, saved.stat().st_size)
+    assert ax.get_xlabel().startswith("byte in the file") and ax.get_xlim() == (
+        0,
+        saved.stat().st_size,
+    )
     colors = [tuple(collection.get_facecolor()[0]) for collection in ax.collections]
     assert all(color != other for color, other in pairwise(colors))
 
@@ -369,7 +422,10 @@ def test_plot_safetensors_draws_a_bar_exactly_over_the_numbers_of_each_tensor(sa
     drawn = [content[start:end] for start, end in numbers]
     assert sorted(drawn) == sorted(tensor.numpy().tobytes() for tensor in tensors.values())
     assert texts(ax) == ["header", "large", "odd"]
-    assert ax.get_title() == f"checkpoint.safetensors: {len(content):,} bytes" and ax.get_xlim() == (0, len(content))
+    assert (
+        ax.get_title() == f"checkpoint.safetensors: {len(content):,} bytes"
+        and ax.get_xlim() == (0, len(content))
+    )
     wide = helper.plot_safetensors(path, width=20_000)
     assert wide.get_xlim() == (0, 20_000) and texts(wide) == ["large"]
 
@@ -380,34 +436,64 @@ def test_plot_safetensors_refuses_another_file(saved):
 
 
 def test_plot_flips_draws_a_stroke_at_each_byte_in_the_colour_of_its_outcome(safetensors, tmp_path):
-    strips = {"one": [(5, "wrong"), (7, "right"), (9, "wrong"), (11, "error")], "other": [(5, "error")]}
+    strips = {
+        "one": [(5, "wrong"), (7, "right"), (9, "wrong"), (11, "error")],
+        "other": [(5, "error")],
+    }
     ax = helper.plot_flips(helper.plot_safetensors(safetensors[0]), strips)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["the file", "one\n50% wrong", "other\n0% wrong"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "the file",
+        "one\n50% wrong",
+        "other\n0% wrong",
+    ]
     drawn = {}
     for lines in ax.collections[3:]:
         for (x, low), (_, high) in lines.get_segments():
             drawn[x, round(low, 1), round(high, 1)] = to_rgba(lines.get_color()[0])
     grey, green, red = to_rgba("#c9ced8"), to_rgba(helper.GREEN), to_rgba(helper.RED)
-    first = {(5, -1.2, -0.2): red, (9, -1.2, -0.2): red, (7, -1.2, -0.2): grey, (11, -1.2, -0.2): green}
+    first = {
+        (5, -1.2, -0.2): red,
+        (9, -1.2, -0.2): red,
+        (7, -1.2, -0.2): grey,
+        (11, -1.2, -0.2): green,
+    }
     assert drawn == first | {(5, -2.4, -1.4): green}
-    assert [text.get_text() for text in ax.get_legend().get_texts()][-1] == "loaded, wrong, no error"
+    assert [text.get_text() for text in ax.get_legend().get_texts()][
+        -1
+    ] == "loaded, wrong, no error"
     ax.figure.savefig(tmp_path / "flips.png", dpi=40)
     assert plt.imread(tmp_path / "flips.png").std() > 0.01
 
 
 def test_plot_decisions_draws_each_question_its_answer_and_the_ways_between():
-    decisions = [("Only use it?", "state_dict"), ("Train on?", "checkpoint"), ("Share it?", "safetensors")]
+    decisions = [
+        ("Only use it?", "state_dict"),
+        ("Train on?", "checkpoint"),
+        ("Share it?", "safetensors"),
+    ]
     ax = helper.plot_decisions(decisions, otherwise="Ask again")
-    places = {text.get_text(): text.get_position() for text in ax.texts if text.get_text() not in ("yes", "no", "")}
+    places = {
+        text.get_text(): text.get_position()
+        for text in ax.texts
+        if text.get_text() not in ("yes", "no", "")
+    }
     assert sorted(places) == sorted(["Ask again", *(text for pair in decisions for text in pair)])
     assert places["Ask again"][1] == -len(decisions)
     for row, (question, answer) in enumerate(decisions):
         assert places[question][1] == places[answer][1] == -row
         assert places[question][0] < places[answer][0]
-    arrows = [(text.xyann, text.xy) for text in ax.texts if text.get_text() == "" and hasattr(text, "xyann")]
+    arrows = [
+        (text.xyann, text.xy)
+        for text in ax.texts
+        if text.get_text() == "" and hasattr(text, "xyann")
+    ]
     right = [(start, end) for start, end in arrows if start[1] == end[1] and start[0] < end[0]]
     down = [(start, end) for start, end in arrows if start[0] == end[0] and start[1] > end[1]]
-    assert sorted(start[1] for start, _ in right) == [-2, -1, 0] and len(down) == 3 and len(arrows) == 6
+    assert (
+        sorted(start[1] for start, _ in right) == [-2, -1, 0]
+        and len(down) == 3
+        and len(arrows) == 6
+    )
     labels = [text.get_text() for text in ax.texts]
     assert labels.count("yes") == 3 and labels.count("no") == 3
     low, high = ax.get_ylim()
@@ -446,7 +532,11 @@ def loading_rows(*sizes):
     rows = []
     for size in sizes:
         for copies, way in enumerate(["whole model", "state_dict"], start=1):
-            row = {"seconds": size * copies / 1e9, "copies": copies, "read_seconds": size * copies / 5e8}
+            row = {
+                "seconds": size * copies / 1e9,
+                "copies": copies,
+                "read_seconds": size * copies / 5e8,
+            }
             row["read_copies"] = copies + 0.5
             measured = {name: [3 * value, value, 1.1 * value] for name, value in row.items()}
             rows.append({"way": way, "size": size, **row, "measured": measured})
@@ -457,10 +547,17 @@ def test_plot_loading_sizes_draws_what_counts_as_bars_and_measurements_as_dots()
     rows = loading_rows(10_000_000, 20_000_000)
     rows.append({**rows[0], "way": "measured once"})
     left, right = helper.plot_loading_sizes(rows)
-    assert sorted(bar.get_height() for bar in left.patches) == pytest.approx([0.01, 0.02, 0.02, 0.04])
-    assert sorted(bar.get_height() for bar in right.patches) == pytest.approx([10, 20, 20, 40])  # MB
+    assert sorted(bar.get_height() for bar in left.patches) == pytest.approx(
+        [0.01, 0.02, 0.02, 0.04]
+    )
+    assert sorted(bar.get_height() for bar in right.patches) == pytest.approx(
+        [10, 20, 20, 40]
+    )  # MB
     assert sorted(len(line.get_xdata()) for line in left.lines) == [3] * 4
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["whole model", "state_dict"]
+    assert [text.get_text() for text in left.get_legend().get_texts()] == [
+        "whole model",
+        "state_dict",
+    ]
     assert [label.get_text() for label in right.get_xticklabels()] == ["10", "20"]
     with pytest.raises(ValueError, match="more than one size"):
         helper.plot_loading_sizes(rows[:2])
@@ -550,9 +647,17 @@ def test_an_error_that_is_no_exception_is_reported_too(capsys):
 def test_plot_rows_draws_a_bar_a_row_in_the_colour_of_its_rank(tmp_path):
     one = {"a": (24, [(0, 0, 2), (1, 2, 1)]), "b": (1, [(0, 0, 1)])}
     axes = helper.plot_rows({"one": one, "other": {"a": (3, [(3, 0, 1)])}})
-    drawn = [[(bar.get_xy(), bar.get_width(), to_rgb(bar.get_facecolor())) for bar in ax.patches] for ax in axes]
+    drawn = [
+        [(bar.get_xy(), bar.get_width(), to_rgb(bar.get_facecolor())) for bar in ax.patches]
+        for ax in axes
+    ]
     blue, red, yellow = (to_rgb(color) for color in (helper.BLUE, helper.RED, helper.YELLOW))
-    assert drawn[0] == [((0, 0), 24, blue), ((0, 1), 24, blue), ((0, 2), 24, red), ((27, 0), 1, blue)]
+    assert drawn[0] == [
+        ((0, 0), 24, blue),
+        ((0, 1), 24, blue),
+        ((0, 2), 24, red),
+        ((27, 0), 1, blue),
+    ]
     assert drawn[1] == [((0, 0), 3, yellow)]
     assert [ax.get_title() for ax in axes] == ["one", "other"] and texts(axes[0]) == ["a", "b"]
     legend = axes[0].figure.legends[0].get_texts()
@@ -589,7 +694,9 @@ def launches(tmp_path_factory):
             return str(error)
 
     with ThreadPoolExecutor() as pool, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(folder / "temporary"))  # of the processes: this one has looked it up before
+        patch.setenv(
+            "TMPDIR", str(folder / "temporary")
+        )  # of the processes: this one has looked it up before
         calls = {"work": {}, "fail": {}, "sleep": {"timeout": 12}}
         calls = {what: pool.submit(call, what, **options) for what, options in calls.items()}
         return folder, {what: future.result() for what, future in calls.items()}
@@ -598,7 +705,9 @@ def launches(tmp_path_factory):
 def test_torchrun_starts_ranks_that_find_each_other_on_this_machine(launches):
     work = launches[1]["work"]
     assert (work.returncode, work.stderr) == (0, "")
-    assert sorted(work.stdout.splitlines()) == [f"{rank} 2 127.0.0.1 1 two words 3" for rank in (0, 1)]
+    assert sorted(work.stdout.splitlines()) == [
+        f"{rank} 2 127.0.0.1 1 two words 3" for rank in (0, 1)
+    ]
 
 
 def test_torchrun_raises_with_the_last_words_of_a_rank_that_failed(launches):

@@ -13,7 +13,11 @@ PROGRAM = Path(__file__).resolve().parents[1] / "notebooks" / "04_kill_while_sav
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, PROGRAM, *arguments], capture_output=True, encoding="utf-8", errors="replace", timeout=60
+        [sys.executable, PROGRAM, *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=60,
     )
 
 
@@ -38,4 +42,8 @@ def test_save_checkpoint_leaves_the_old_file_and_a_part_of_the_new_one(path):
 
 def test_another_way_of_saving_is_refused(path):
     program = run("pickle.dump", path)
-    assert program.returncode == 1 and "torch.save or save_checkpoint" in program.stderr and not path.exists()
+    assert (
+        program.returncode == 1
+        and "torch.save or save_checkpoint" in program.stderr
+        and not path.exists()
+    )

@@ -16,7 +16,9 @@ spec.loader.exec_module(program)
 
 
 def run(*arguments, **options):
-    return subprocess.run([sys.executable, *arguments], capture_output=True, encoding="utf-8", timeout=300, **options)
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, encoding="utf-8", timeout=300, **options
+    )
 
 
 def test_it_prints_each_way_with_its_copies_of_the_model(tmp_path):
@@ -27,7 +29,9 @@ def test_it_prints_each_way_with_its_copies_of_the_model(tmp_path):
     assert [row["mb"] for row in rows] == [17] * 3 + [34] * 9
     assert [row["way"] for row in rows] == program.WAYS[:3] + program.WAYS
     assert {row["size"] for row in rows} == {4 * 4 * 1024**2, 8 * 4 * 1024**2}
-    copies, read_copies = [{row["way"]: row[name] for row in rows} for name in ("copies", "read_copies")]
+    copies, read_copies = [
+        {row["way"]: row[name] for row in rows} for name in ("copies", "read_copies")
+    ]
     assert [round(copies[way]) for way in program.WAYS] == [1, 2, 2, 2, 1, 0, 0, 1, 1]
     assert [round(read_copies[way]) for way in program.WAYS] == [1, 2, 2, 2, 1, 1, 1, 1, 1]
     assert all(row["read_seconds"] > row["seconds"] > 0 for row in rows)
@@ -71,8 +75,17 @@ def test_memory_that_was_held_for_a_moment_counts():
 
 def test_a_process_that_fails_ends_the_program_and_leaves_nothing(tmp_path):
     resource = pytest.importorskip("resource")
-    too_small = (10_000_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1])  # no file may be larger, as on a full disk
-    result = run(PROGRAM, tmp_path, "1", "17", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, too_small))
+    too_small = (
+        10_000_000,
+        resource.getrlimit(resource.RLIMIT_FSIZE)[1],
+    )  # no file may be larger, as on a full disk
+    result = run(
+        PROGRAM,
+        tmp_path,
+        "1",
+        "17",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, too_small),
+    )
     assert result.returncode == 1 and result.stdout == ""
     assert "The process of write(" in result.stderr and "ended early." in result.stderr
     assert not list(tmp_path.iterdir())

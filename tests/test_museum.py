@@ -30,7 +30,9 @@ def rows():
         for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
             if heading := re.match(r"## (\d+)\. ", line):
                 room = int(heading[1])
-            if line.startswith("|") and (lesson := re.search(r"\[(\d\d)(?:§\d+)?\]\([\w.]+\)\|$", line)):
+            if line.startswith("|") and (
+                lesson := re.search(r"\[(\d\d)(?:§\d+)?\]\([\w.]+\)\|$", line)
+            ):
                 label = line.split("|")[1]
                 pieces = re.findall(r"`([^`]+)`", label) if room < 11 else [f"silent: {label}"]
                 found.setdefault(room, []).append((pieces, lesson[1]))
@@ -46,7 +48,11 @@ def belongs(piece, label):
 def test_each_exhibit_has_a_row_in_its_room_with_its_lesson():
     tables = rows()
     for label, (room, lesson) in museum.INDEX.items():
-        lessons = {other for pieces, other in tables[room] if any(belongs(piece, label) for piece in pieces)}
+        lessons = {
+            other
+            for pieces, other in tables[room]
+            if any(belongs(piece, label) for piece in pieces)
+        }
         assert lesson in lessons, f"room {room}, lesson {lesson}: no row for {label!r}"
 
 
@@ -54,7 +60,9 @@ def test_each_row_is_about_an_exhibit_of_its_room():
     for room, table in rows().items():
         labels = [label for label, place in museum.INDEX.items() if place[0] == room]
         for pieces, _ in table:
-            assert any(belongs(piece, label) for piece in pieces for label in labels), f"room {room}: {pieces}"
+            assert any(belongs(piece, label) for piece in pieces for label in labels), (
+                f"room {room}: {pieces}"
+            )
 
 
 def test_sections_are_the_rooms_and_lessons_are_files():
@@ -100,7 +108,9 @@ def test_a_test_that_does_not_tell_the_broken_from_the_mended_is_refused():
 
 
 def test_a_message_is_looked_up_by_any_piece_of_it():
-    assert museum.look_up("RuntimeError: size mismatch for 0.weight: copying …") == {"size mismatch for": (4, "03")}
+    assert museum.look_up("RuntimeError: size mismatch for 0.weight: copying …") == {
+        "size mismatch for": (4, "03")
+    }
     assert museum.look_up("no such message") == {}
 
 
@@ -118,7 +128,10 @@ def test_a_flipped_bit_is_not_called_cut_short(tmp_path):
     model, path = fc_model.Network(4, 3, [8]), tmp_path / "a.pth"
     fc_model.save_checkpoint(model, path)
     data = path.read_bytes()
-    for spoiled, label in ((museum.flip(data, model.output.bias), "Bad CRC-32"), (data[:99], "File is not a zip file")):
+    for spoiled, label in (
+        (museum.flip(data, model.output.bias), "Bad CRC-32"),
+        (data[:99], "File is not a zip file"),
+    ):
         path.write_bytes(spoiled)
         with pytest.raises(fc_model.CheckpointError) as error:
             fc_model.load_checkpoint(path)
@@ -142,7 +155,8 @@ def test_pairs_have_lost_what_their_words_say():
         differ = {
             "numbers": not helper.same_weights(one, other),
             "settings": str(one) != str(other),
-            "frozen": [p.requires_grad for p in one.parameters()] != [p.requires_grad for p in other.parameters()],
+            "frozen": [p.requires_grad for p in one.parameters()]
+            != [p.requires_grad for p in other.parameters()],
             "mode": [m.training for m in one.modules()] != [m.training for m in other.modules()],
         }
         assert words == {word for word, differs in differ.items() if differs}
@@ -153,7 +167,9 @@ def test_one_bit_is_flipped(tmp_path):
     torch.save(tensor, tmp_path / "a.pt")
     data = (tmp_path / "a.pt").read_bytes()
     flipped = museum.flip(data, tensor)
-    assert sum((one ^ other).bit_count() for one, other in zip(data, flipped)) == 1 and len(data) == len(flipped)
+    assert sum((one ^ other).bit_count() for one, other in zip(data, flipped)) == 1 and len(
+        data
+    ) == len(flipped)
     (tmp_path / "a.pt").write_bytes(flipped)
     assert torch.load(tmp_path / "a.pt").tolist() == [0.5, 2.0, 1.0]
 

@@ -36,20 +36,29 @@ def complaints(path, notebook):
     taught = [cell for cell in code if not tags(cell) & {"setup", "parameters"}]
     notes = [cell for cell in notebook.cells if slide_type(cell) == "notes"]
     # A speaker's notes are folded away, and no part of what a learner reads.
-    markdown = [cell.source for cell in notebook.cells if cell.cell_type == "markdown" and cell not in notes]
+    markdown = [
+        cell.source for cell in notebook.cells if cell.cell_type == "markdown" and cell not in notes
+    ]
     text = "\n\n".join(markdown)
 
-    demand(re.fullmatch(r"\d\d_[a-z0-9_]+\.ipynb", path.name), "the name is not NN_snake_case.ipynb")
+    demand(
+        re.fullmatch(r"\d\d_[a-z0-9_]+\.ipynb", path.name), "the name is not NN_snake_case.ipynb"
+    )
     nbformat.validate(notebook)
     demand(notebook.metadata == METADATA, "notebook metadata are not the canonical ones")
     for cell in notebook.cells:
         extra = set(cell.metadata) - {"tags", "slideshow", "jupyter"}
         demand(not extra, f"cell metadata {sorted(extra)} are stored")
-    demand("raises-exception" not in {tag for cell in code for tag in tags(cell)}, "a cell is tagged raises-exception")
+    demand(
+        "raises-exception" not in {tag for cell in code for tag in tags(cell)},
+        "a cell is tagged raises-exception",
+    )
 
     # Title, promise, goals, needs.
     title = markdown[0]
-    demand(title.startswith(f"# {number} · "), "the title does not start with the notebook's number")
+    demand(
+        title.startswith(f"# {number} · "), "the title does not start with the notebook's number"
+    )
     goals = re.findall(r"^- ", title.partition("**You will be able to**")[2], re.MULTILINE)
     demand(3 <= len(goals) <= 5, f"{len(goals)} goals under 'You will be able to'")
     demand(times(notebook), "no **Time:** line with minutes to teach and for the exercises")
@@ -60,16 +69,27 @@ def complaints(path, notebook):
     demand("**Next:**" in markdown[-1], "the last cell does not say what comes next")
 
     # Set-up, imports, parameters.
-    demand(code[0].source == SETUP.source and code[0].metadata == SETUP.metadata, "the set-up cell is another one")
+    demand(
+        code[0].source == SETUP.source and code[0].metadata == SETUP.metadata,
+        "the set-up cell is another one",
+    )
     demand(re.match(r"import|from", code[1].source), "the second code cell does not import")
-    demand(tags(code[2]) == {"parameters"} and "SEED = " in code[2].source, "the third code cell has no parameters")
+    demand(
+        tags(code[2]) == {"parameters"} and "SEED = " in code[2].source,
+        "the third code cell has no parameters",
+    )
 
     # Shape.
-    lines = sorted(len([line for line in cell.source.splitlines() if line.strip()]) for cell in taught)
+    lines = sorted(
+        len([line for line in cell.source.splitlines() if line.strip()]) for cell in taught
+    )
     demand(15 <= len(taught) <= 45, f"{len(taught)} code cells")
-    demand(statistics.median(lines) <= 4, f"a median of {statistics.median(lines)} lines a code cell")
     demand(
-        lines[int(0.9 * len(lines))] <= 10, f"nine in ten code cells have up to {lines[int(0.9 * len(lines))]} lines"
+        statistics.median(lines) <= 4, f"a median of {statistics.median(lines)} lines a code cell"
+    )
+    demand(
+        lines[int(0.9 * len(lines))] <= 10,
+        f"nine in ten code cells have up to {lines[int(0.9 * len(lines))]} lines",
     )
     demand(lines[-1] <= 20, f"a code cell of {lines[-1]} lines")
     words = len(text.split()) / len(taught)
@@ -91,16 +111,27 @@ def complaints(path, notebook):
     for cell in code:
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.Try):
-                demand(any(isinstance(n, ast.Raise) for n in node.orelse), "a try without else: raise AssertionError")
+                demand(
+                    any(isinstance(n, ast.Raise) for n in node.orelse),
+                    "a try without else: raise AssertionError",
+                )
 
     # Exercises.
     found_exercises = exercises(notebook)
     names = [name for name, *_ in found_exercises]
-    demand(names == [f"{int(number)}.{i + 1}" for i in range(len(names))], f"exercises are numbered {names}")
+    demand(
+        names == [f"{int(number)}.{i + 1}" for i in range(len(names))],
+        f"exercises are numbered {names}",
+    )
     demand(len(names) >= 3, f"{len(names)} exercises")
     for name, _, check, solution in found_exercises:
-        demand("</summary>\n\n" in solution.source, f"solution {name}: no blank line after </summary>")
-        demand(len(re.findall(r"```python", solution.source)) == 1, f"solution {name} is not one block of Python")
+        demand(
+            "</summary>\n\n" in solution.source, f"solution {name}: no blank line after </summary>"
+        )
+        demand(
+            len(re.findall(r"```python", solution.source)) == 1,
+            f"solution {name} is not one block of Python",
+        )
         demand("not yet" in printed(check), f"exercise {name} is stored solved")
 
     # The deck: which cells are on it, and that a speaker is told what to ask at each slide.
@@ -109,15 +140,25 @@ def complaints(path, notebook):
     demand(not unknown, f"slide types {unknown}")
     demand(kinds[0] == "slide", "the title is not a slide")
     hidden = {"setup", "parameters", "solution"}
-    shown = {tag for cell, kind in zip(notebook.cells, kinds) if kind != "skip" for tag in tags(cell) & hidden}
+    shown = {
+        tag
+        for cell, kind in zip(notebook.cells, kinds)
+        if kind != "skip"
+        for tag in tags(cell) & hidden
+    }
     demand(not shown, f"on slides: {sorted(shown)}")
     starts = [kind for kind in kinds if kind in ("slide", "subslide", "notes")]
     demand(10 <= len(starts) - len(notes) <= 20, f"{len(starts) - len(notes)} slides")
-    told = all((kind == "notes") == bool(i % 2) for i, kind in enumerate(starts)) and len(starts) % 2 == 0
+    told = (
+        all((kind == "notes") == bool(i % 2) for i, kind in enumerate(starts))
+        and len(starts) % 2 == 0
+    )
     demand(told, "not one cell of notes for each slide")
     for cell in notes:
         folded = re.fullmatch(
-            r"<details>\n<summary>Speaker notes</summary>\n\n.*\n\n</details>", cell.source, re.DOTALL
+            r"<details>\n<summary>Speaker notes</summary>\n\n.*\n\n</details>",
+            cell.source,
+            re.DOTALL,
         )
         demand(folded, "notes are not folded away under 'Speaker notes'")
         demand(len(cell.source.split()) <= 70, f"notes of {len(cell.source.split())} words")
@@ -140,7 +181,9 @@ def asserts(cell):
 
 
 def times(notebook):
-    return re.findall(r"\*\*Time:\*\* (\d+) minutes to teach, (\d+) for the exercises", notebook.cells[0].source)
+    return re.findall(
+        r"\*\*Time:\*\* (\d+) minutes to teach, (\d+) for the exercises", notebook.cells[0].source
+    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -156,7 +199,9 @@ def test_there_are_notebooks_with_unique_numbers():
 
 
 def test_the_map_lists_each_notebook_with_its_title_and_times():
-    cells = [cell.source for cell in read(NOTEBOOKS[0]).cells if "| teach | exercises |" in cell.source]
+    cells = [
+        cell.source for cell in read(NOTEBOOKS[0]).cells if "| teach | exercises |" in cell.source
+    ]
     rows = "\n".join(cells).splitlines()
     for path in NOTEBOOKS:
         notebook = read(path)
@@ -217,7 +262,9 @@ def no_needs(notebook):
 
 @spoils("Needs first")
 def needs_behind_the_times(notebook):
-    notebook.cells[0].source = notebook.cells[0].source.replace("\n**Needs first:**", " **Needs first:**")
+    notebook.cells[0].source = notebook.cells[0].source.replace(
+        "\n**Needs first:**", " **Needs first:**"
+    )
 
 
 @spoils("## Recap")
@@ -262,7 +309,9 @@ def one_very_long_cell(notebook):
 def no_text(notebook):
     for cell in notebook.cells[4:-1]:
         if cell.cell_type == "markdown" and "solution" not in tags(cell):
-            cell.source = "\n".join(line for line in cell.source.splitlines() if line.startswith("#"))
+            cell.source = "\n".join(
+                line for line in cell.source.splitlines() if line.startswith("#")
+            )
 
 
 @spoils("prove something")
@@ -270,13 +319,18 @@ def no_proofs(notebook):
     for cell in code_cells(notebook):
         if "check" not in tags(cell):
             cell.source = cell.source.replace("assert ", "bool ")
-            cell.source = "\n".join(line for line in cell.source.splitlines() if "bool " not in line) or "pass"
+            cell.source = (
+                "\n".join(line for line in cell.source.splitlines() if "bool " not in line)
+                or "pass"
+            )
 
 
 @spoils("code cells")
 def too_few_cells(notebook):
     keep = code_cells(notebook)[:10]
-    notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "markdown" or cell in keep]
+    notebook.cells = [
+        cell for cell in notebook.cells if cell.cell_type == "markdown" or cell in keep
+    ]
     notebook.cells = [cell for cell in notebook.cells if "exercise" not in tags(cell)]
 
 
@@ -287,22 +341,30 @@ def a_cell_not_run(notebook):
 
 @spoils("an error is stored")
 def a_stored_error(notebook):
-    code_cells(notebook)[4].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
+    code_cells(notebook)[4].outputs = [
+        nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
+    ]
 
 
 @spoils("stderr is stored")
 def a_stored_warning(notebook):
-    code_cells(notebook)[4].outputs = [nbformat.v4.new_output("stream", name="stderr", text="careful")]
+    code_cells(notebook)[4].outputs = [
+        nbformat.v4.new_output("stream", name="stderr", text="careful")
+    ]
 
 
 @spoils("differs from run to run")
 def a_stored_address(notebook):
-    code_cells(notebook)[4].outputs = [nbformat.v4.new_output("stream", text="<object at 0x7f3a2b1c>")]
+    code_cells(notebook)[4].outputs = [
+        nbformat.v4.new_output("stream", text="<object at 0x7f3a2b1c>")
+    ]
 
 
 @spoils("differs from run to run")
 def a_stored_temporary_path(notebook):
-    code_cells(notebook)[4].outputs = [nbformat.v4.new_output("stream", text="saved to /tmp/tmpabc/net1.pt")]
+    code_cells(notebook)[4].outputs = [
+        nbformat.v4.new_output("stream", text="saved to /tmp/tmpabc/net1.pt")
+    ]
 
 
 @spoils("differs from run to run")
@@ -313,7 +375,9 @@ def a_stored_timing(notebook):
 @spoils("plt.show()")
 def axes_as_output(notebook):
     code_cells(notebook)[4].outputs = [
-        nbformat.v4.new_output("execute_result", data={"text/plain": "<Axes: title={'center': 'net1'}>"})
+        nbformat.v4.new_output(
+            "execute_result", data={"text/plain": "<Axes: title={'center': 'net1'}>"}
+        )
     ]
 
 

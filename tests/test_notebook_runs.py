@@ -5,7 +5,17 @@ import re
 import nbformat
 import papermill
 import pytest
-from notebook_tools import NOTEBOOKS, SCRATCH, code_cells, marks, read, run_nbval, run_papermill, solve, write
+from notebook_tools import (
+    NOTEBOOKS,
+    SCRATCH,
+    code_cells,
+    marks,
+    read,
+    run_nbval,
+    run_papermill,
+    solve,
+    write,
+)
 
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -44,18 +54,25 @@ def test_claims_hold_with_another_seed_and_other_parameters_and_only_solutions_e
 
 # The spoiled cases: each check above has to fail on a notebook spoiled on purpose.
 
-METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+METADATA = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3"},
+    "language_info": {"name": "python"},
+}
 LINE = "Epoch: 1/2..  Training Loss: 1.703..  Test Accuracy: 0.659"
 
 
 def small(*sources):
-    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in sources], metadata=METADATA)
+    return nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(text) for text in sources], metadata=METADATA
+    )
 
 
 def test_nbval_notices_another_output():
     stored = {
         LINE: True,
-        LINE.replace("1.703", "0.111"): True,  # the digits of the log are sanitized, and nothing else
+        LINE.replace(
+            "1.703", "0.111"
+        ): True,  # the digits of the log are sanitized, and nothing else
         LINE.replace("1/2", "2/2"): False,
         LINE.replace("0.659", "65.9"): False,
         LINE.partition("..  Test")[0]: False,
@@ -68,7 +85,9 @@ def test_nbval_notices_another_output():
         cell.outputs = [nbformat.v4.new_output("stream", text=text + "\n")]
     passed, output = run_nbval(write(notebook, SCRATCH / "nbval" / "spoiled.ipynb"))
     failed = [int(number) for number in re.findall(r"^FAILED .*::Cell (\d+)", output, re.MULTILINE)]
-    assert not passed and failed == [i for i, right in enumerate([*stored.values(), False]) if not right], output
+    assert not passed and failed == [
+        i for i, right in enumerate([*stored.values(), False]) if not right
+    ], output
 
 
 def test_papermill_notices_a_claim_that_fails_with_another_seed():
@@ -87,11 +106,17 @@ def test_papermill_notices_a_file_left_behind():
 
 def test_marks_tell_stub_right_solution_and_wrong_solution_apart():
     notebook = small(code_cells(read(NOTEBOOKS[0]))[0].source + "\nimport helper")
-    for name, solution in {"9.1": "answer = None", "9.2": "answer = 42", "9.3": "answer = 41"}.items():
+    for name, solution in {
+        "9.1": "answer = None",
+        "9.2": "answer = 42",
+        "9.3": "answer = 41",
+    }.items():
         check = f'with helper.exercise("{name}"):\n    assert answer == 42, "think"'
         stub = "answer = 42" if name == "9.3" else "answer = None"  # a stub that is solved already
         cells = [nbformat.v4.new_code_cell(stub), nbformat.v4.new_code_cell(check)]
-        cells += [nbformat.v4.new_markdown_cell(f"<details>\n\n```python\n{solution}\n```\n\n</details>")]
+        cells += [
+            nbformat.v4.new_markdown_cell(f"<details>\n\n```python\n{solution}\n```\n\n</details>")
+        ]
         for cell, tag in zip(cells, ["exercise", "check", "solution"]):
             cell.metadata["tags"] = [tag]
         notebook.cells += cells

@@ -7,7 +7,9 @@ import pytest
 import slides
 from notebook_tools import NOTEBOOKS, ROOT, code_cells, read, tags
 
-PALETTE = re.search(r"^BLUE, RED, GREEN, YELLOW, GREY = (.*)$", (ROOT / "helper.py").read_text(), re.MULTILINE)[1]
+PALETTE = re.search(
+    r"^BLUE, RED, GREEN, YELLOW, GREY = (.*)$", (ROOT / "helper.py").read_text(), re.MULTILINE
+)[1]
 
 
 def text_of(part):
@@ -27,11 +29,15 @@ def test_a_deck_has_10_to_20_slides_with_notes_and_the_notebook_s_own_code(path)
     notebook, about = read(path), deck_of(path)
     assert 10 <= len(about["slides"]) <= 20
     assert all(slide["notes"] and slide["parts"] for slide in about["slides"])
-    sources = {cell.source for cell in code_cells(notebook) if not tags(cell) & {"setup", "parameters"}}
+    sources = {
+        cell.source for cell in code_cells(notebook) if not tags(cell) & {"setup", "parameters"}
+    }
     shown = [
         part
         for slide in about["slides"]
-        for part in re.findall(r'<pre [^>]*class="(?:fragment )?code.*?</pre>', "".join(slide["parts"]), re.DOTALL)
+        for part in re.findall(
+            r'<pre [^>]*class="(?:fragment )?code.*?</pre>', "".join(slide["parts"]), re.DOTALL
+        )
     ]
     codes = [re.sub(r"^ $", "", text_of(part), flags=re.MULTILINE) for part in shown]
     assert len(codes) >= 5 and set(codes) <= sources
@@ -41,7 +47,11 @@ def test_a_deck_has_10_to_20_slides_with_notes_and_the_notebook_s_own_code(path)
 def test_a_deck_is_one_file_that_asks_nothing_of_the_network(path):
     text = slides.deck(deck_of(path))
     page = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
-    assert text.count("</script>") == 3 and "<script" not in page and " src=" not in page.replace(' src="data:', "")
+    assert (
+        text.count("</script>") == 3
+        and "<script" not in page
+        and " src=" not in page.replace(' src="data:', "")
+    )
     assert set(re.findall(r"url\((\w+:)", page)) == {"data:"} and "@import" not in page
     assert re.findall(r"<link [^>]*>", page) == ['<link rel="icon" href="data:,">']
     stems = {path.stem for path in NOTEBOOKS}
@@ -54,7 +64,10 @@ def test_the_palette_is_that_of_the_figures():
     for name in ("deck.css", "decks.css", "page.css", "cheatsheet.css"):
         style = (ROOT / "tools" / name).read_text(encoding="utf-8")
         root = re.search(r":root \{(.*?)\}", style, re.DOTALL)[1]
-        colours = [re.search(rf"--{name}: (#\w+);", root)[1] for name in ("blue", "red", "green", "yellow", "grey")]
+        colours = [
+            re.search(rf"--{name}: (#\w+);", root)[1]
+            for name in ("blue", "red", "green", "yellow", "grey")
+        ]
         assert colours == re.findall(r'"(#\w+)"', PALETTE)
 
 
@@ -66,12 +79,16 @@ def notebook_of(*cells):
             cell = slides.nbformat.v4.new_code_cell(source.removeprefix("code:"), outputs=outputs)
         else:
             cell = slides.nbformat.v4.new_markdown_cell(source)
-        cell.metadata = slides.nbformat.from_dict({"slideshow": {"slide_type": kind}, "tags": tagged})
+        cell.metadata = slides.nbformat.from_dict(
+            {"slideshow": {"slide_type": kind}, "tags": tagged}
+        )
         notebook.cells.append(cell)
     return notebook
 
 
-FIGURE = slides.nbformat.v4.new_output("display_data", data={"image/png": "iVBO", "text/plain": "<Figure>"})
+FIGURE = slides.nbformat.v4.new_output(
+    "display_data", data={"image/png": "iVBO", "text/plain": "<Figure>"}
+)
 LONG = "code:" + "x = 1\n" * 5 + "plot(x)"
 
 
@@ -99,24 +116,48 @@ def test_cells_become_slides():
         ("", "1. One", True),
         ("exercise", "1. One", True),
     ]
-    assert [text_of(slide["notes"]).strip() for slide in found] == ["Welcome.", "Welcome.", "Ask.", "Ask.", "", ""]
+    assert [text_of(slide["notes"]).strip() for slide in found] == [
+        "Welcome.",
+        "Welcome.",
+        "Ask.",
+        "Ask.",
+        "",
+        "",
+    ]
     title, goals, one, figure, which, _ = ["".join(slide["parts"]) for slide in found]
-    assert "Promise." in title and "01" not in text_of(title) and "see" in goals and "see" not in title
-    assert "<img" not in one and "plot" in one and figure.startswith("<img") and figure.count("<img") == 1
+    assert (
+        "Promise." in title and "01" not in text_of(title) and "see" in goals and "see" not in title
+    )
+    assert (
+        "<img" not in one
+        and "plot" in one
+        and figure.startswith("<img")
+        and figure.count("<img") == 1
+    )
     assert '<img data-fragment-index="0" class="fragment' in which and "plot" not in which
     assert not any("setup" in part for slide in found for part in slide["parts"])
 
 
 def test_a_long_output_loses_its_middle():
     lines = [f"line {i}" for i in range(46)]
-    assert slides.shorten("\n".join(lines) + "\n").split("\n") == [*lines[:7], "⋮ 35 more lines", *lines[-4:]]
+    assert slides.shorten("\n".join(lines) + "\n").split("\n") == [
+        *lines[:7],
+        "⋮ 35 more lines",
+        *lines[-4:],
+    ]
     assert slides.shorten("\n".join(lines[:14])) == "\n".join(lines[:14])
 
 
 def test_a_fragment_comes_in_steps_and_takes_along_what_follows():
     printed = [slides.nbformat.v4.new_output("stream", text="Steps: 100% |███| 9/9\n6\n")]
-    cells = [("slide", "# 0", [], []), ("slide", "Ask", [], []), ("fragment", "code:f()", [], [*printed, FIGURE])]
-    *_, slide = slides.slides(notebook_of(*cells, ("-", "So.", [], []), ("fragment", "code:g()", [], [])))
+    cells = [
+        ("slide", "# 0", [], []),
+        ("slide", "Ask", [], []),
+        ("fragment", "code:f()", [], [*printed, FIGURE]),
+    ]
+    *_, slide = slides.slides(
+        notebook_of(*cells, ("-", "So.", [], []), ("fragment", "code:g()", [], []))
+    )
     steps = [re.findall(r'\A<\w+ data-fragment-index="(\d)"', part) for part in slide["parts"]]
     assert steps == [[], ["0"], ["1"], ["2"], ["2"], ["3"]]
     assert text_of(slide["parts"][2]) == "6"
@@ -126,7 +167,9 @@ def test_the_asserts_at_the_end_of_a_fragment_come_with_its_output():
     printed = [slides.nbformat.v4.new_output("stream", text="6\n")]
     source = "code:x = 6\nassert x\nprint(x)\nassert x == 6\nassert x > 5"
     *_, slide = slides.slides(
-        notebook_of(("slide", "# 0", [], []), ("slide", "Ask", [], []), ("fragment", source, [], printed))
+        notebook_of(
+            ("slide", "# 0", [], []), ("slide", "Ask", [], []), ("fragment", source, [], printed)
+        )
     )
     _, code, output = slide["parts"]
     steps = re.findall(r'data-fragment-index="(\d)" class="fragment (\w+)', code + output)
@@ -136,13 +179,21 @@ def test_the_asserts_at_the_end_of_a_fragment_come_with_its_output():
 
 def test_a_figure_without_its_code_stays_on_its_slide_whatever_is_printed_above_it():
     printed = [slides.nbformat.v4.new_output("stream", text="code 0\n"), FIGURE]
-    cells = [("slide", "# 0", [], []), ("slide", "Ask", [], []), ("-", LONG, ["hide-input"], printed)]
+    cells = [
+        ("slide", "# 0", [], []),
+        ("slide", "Ask", [], []),
+        ("-", LONG, ["hide-input"], printed),
+    ]
     *_, slide = slides.slides(notebook_of(*cells))
     assert slide["kind"] == "" and [part[1:4] for part in slide["parts"]] == ["div", "pre", "img"]
 
 
 def test_a_figure_is_named_by_the_heading_that_it_stands_under():
-    cells = [("slide", "# 0", [], []), ("slide", '## 1. A "quoted" one', [], []), ("-", "code:f()", [], [FIGURE])]
+    cells = [
+        ("slide", "# 0", [], []),
+        ("slide", '## 1. A "quoted" one', [], []),
+        ("-", "code:f()", [], [FIGURE]),
+    ]
     *_, slide = slides.slides(notebook_of(*cells))
     assert 'alt="Figure: 1. A &quot;quoted&quot; one"' in slide["parts"][-1]
 

@@ -36,8 +36,12 @@ def stored(notebook):
 def test_the_copy_holds_what_a_class_needs_and_nothing_else(folder):
     own = {"README.md", "Makefile", "pytest.ini", "tests/test_copy.py"}
     data = {"data/README.md", "data/LICENSE"}
-    data |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "data").glob("FashionMNIST/raw/*.gz")}
-    lessons = {f"notebooks/{path.name}" for path in (ROOT / "notebooks").iterdir() if path.is_file()}
+    data |= {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "data").glob("FashionMNIST/raw/*.gz")
+    }
+    lessons = {
+        f"notebooks/{path.name}" for path in (ROOT / "notebooks").iterdir() if path.is_file()
+    }
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == own | data | lessons | set(student.FILES)
     for name in found - own - {name for name in lessons if name.endswith(".ipynb")}:
@@ -46,11 +50,18 @@ def test_the_copy_holds_what_a_class_needs_and_nothing_else(folder):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_rest_of_a_notebook_is_as_it_was(path, folder):
-    before, text = path.read_text(encoding="utf-8"), (folder / "notebooks" / path.name).read_text(encoding="utf-8")
+    before, text = (
+        path.read_text(encoding="utf-8"),
+        (folder / "notebooks" / path.name).read_text(encoding="utf-8"),
+    )
     original, copy = json.loads(before), json.loads(text)
     assert (stored(original), stored(copy)) == (before, text)
-    kept = [cell for cell in original["cells"] if "solution" not in cell["metadata"].get("tags", [])]
-    kept = [cell for cell in kept if cell["metadata"].get("slideshow", {}).get("slide_type") != "notes"]
+    kept = [
+        cell for cell in original["cells"] if "solution" not in cell["metadata"].get("tags", [])
+    ]
+    kept = [
+        cell for cell in kept if cell["metadata"].get("slideshow", {}).get("slide_type") != "notes"
+    ]
     assert len(kept) < len(original["cells"])
     for cell in kept:
         if cell["cell_type"] == "code":
@@ -73,18 +84,33 @@ def test_it_is_written_anew(folder):
 
 def test_the_copy_passes_its_own_tests(folder):
     # One notebook is enough here: the others run as part of the series, with their solutions and without.
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "not from_top_to_bottom or 00_start_here"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-k",
+        "not from_top_to_bottom or 00_start_here",
+    ]
     command += ["-p", "no:cacheprovider", "-p", "no:xdist"]
-    environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     environment.pop("PYTEST_ADDOPTS", None)
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8")
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8"
+    )
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_its_makefile_names_what_is_there(folder):
     if not shutil.which("make"):
         pytest.skip("no make on this machine")
-    program = subprocess.run(["make", "-n", "lab", "test"], cwd=folder, capture_output=True, text=True)
+    program = subprocess.run(
+        ["make", "-n", "lab", "test"], cwd=folder, capture_output=True, text=True
+    )
     assert program.returncode == 0 and "-r requirements.txt -c constraints.txt" in program.stdout
 
 
@@ -117,11 +143,15 @@ def broken_link(notebook):
 
 
 def check_gone(notebook):
-    notebook["cells"] = [cell for cell in notebook["cells"] if "check" not in cell["metadata"].get("tags", [])]
+    notebook["cells"] = [
+        cell for cell in notebook["cells"] if "check" not in cell["metadata"].get("tags", [])
+    ]
 
 
 def exercise_gone(notebook):
-    notebook["cells"] = [cell for cell in notebook["cells"] if not {"exercise", "check"} & tags(cell)]
+    notebook["cells"] = [
+        cell for cell in notebook["cells"] if not {"exercise", "check"} & tags(cell)
+    ]
 
 
 def a_cell_that_fails(notebook):
@@ -146,7 +176,9 @@ SPOILED = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "test"), SPOILED.items(), ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("spoil", "test"), SPOILED.items(), ids=lambda value: getattr(value, "__name__", "")
+)
 def test_a_spoiled_copy_fails_its_own_tests(spoil, test, folder, tmp_path):
     notebook = json.loads((folder / "notebooks" / NOTEBOOKS[0].name).read_text(encoding="utf-8"))
     spoil(notebook)
@@ -159,14 +191,18 @@ def test_a_spoiled_copy_fails_its_own_tests(spoil, test, folder, tmp_path):
 
 def test_a_solved_copy_fails_its_own_tests(folder, tmp_path):
     check = 'print("✅ Exercise 0.1")'
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(check, metadata={"tags": ["check"]})])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(check, metadata={"tags": ["check"]})]
+    )
     stub = nbformat.v4.new_code_cell("", metadata={"tags": ["exercise"]})
     notebook.cells[0].source += '\n# helper.exercise("0.1")'
     notebook.cells.insert(0, stub)
     path = tmp_path / NOTEBOOKS[0].name
     nbformat.write(notebook, path)
     with pytest.raises(AssertionError, match="✅"):
-        load("test_copy", folder / "tests").test_it_runs_from_top_to_bottom_and_no_exercise_is_solved(path)
+        load(
+            "test_copy", folder / "tests"
+        ).test_it_runs_from_top_to_bottom_and_no_exercise_is_solved(path)
 
 
 def test_damaged_data_fail_its_own_tests(folder, tmp_path, monkeypatch):

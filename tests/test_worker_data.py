@@ -12,12 +12,18 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "notebooks"))
 import worker_data
 
 # A copy of the running process, which not every system has, and a new Python, which imports the classes.
-METHODS = [method for method in ("fork", "spawn") if method in torch.multiprocessing.get_all_start_methods()]
+METHODS = [
+    method
+    for method in ("fork", "spawn")
+    if method in torch.multiprocessing.get_all_start_methods()
+]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_slow_sample_is_the_number_of_the_worker_that_fetched_it(method):
-    loader = DataLoader(worker_data.Slow(), batch_size=8, num_workers=2, multiprocessing_context=method)
+    loader = DataLoader(
+        worker_data.Slow(), batch_size=8, num_workers=2, multiprocessing_context=method
+    )
     assert [batch.tolist() for batch in loader] == [[0] * 8, [1] * 8] * 2
 
 

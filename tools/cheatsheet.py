@@ -103,7 +103,10 @@ def sheet(text, style):
     page = re.sub(r"<a [^>]*>(.*?)</a>", r"<b>\1</b>", page)
     head, *sections = re.split(r"^(?=<h2)", page, flags=re.MULTILINE)
     # A section is named like its heading, for the style.
-    *columns, last = [re.sub(r'\A<h2 id="(.*?)">', r'<section id="\1"><h2>', part) + "</section>" for part in sections]
+    *columns, last = [
+        re.sub(r'\A<h2 id="(.*?)">', r'<section id="\1"><h2>', part) + "</section>"
+        for part in sections
+    ]
     body = "\n".join(columns)
     return f"""<!DOCTYPE html>
 <html lang="en">

@@ -28,7 +28,10 @@ def write_pages(root, results):
     folder = root / "build" / "html"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("default", "github-dark"))
+    light, dark = (
+        HtmlFormatter(style=style).get_style_defs(".highlight")
+        for style in ("default", "github-dark")
+    )
     style = (root / "tools" / "page.css").read_text(encoding="utf-8")
     style += f"\n{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
     (folder / "page.css").write_text(style, encoding="utf-8")
@@ -56,7 +59,9 @@ def lesson(name, notebook):
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     # Papermill puts a note above the title of a notebook that failed.
     first = next((text for text in texts if re.search(r"^# ", text, re.MULTILINE)), "")
-    heading, _, rest = re.sub(r"\A.*?^# ", "", first, flags=re.DOTALL | re.MULTILINE).partition("\n")
+    heading, _, rest = re.sub(r"\A.*?^# ", "", first, flags=re.DOTALL | re.MULTILINE).partition(
+        "\n"
+    )
     time = re.search(r"^\*\*Time:\*\*\s*(.*?)\\?$", rest, re.MULTILINE)
     paragraphs = [text for text in re.split(r"\n\s*\n", rest.strip()) if not text.startswith("**")]
     return {
@@ -81,7 +86,11 @@ def first_figure(notebook):
 
 def leave_out_notes(notebook):
     """Take out the cells that hold a speaker's notes: they are for the decks."""
-    shown = [cell for cell in notebook.cells if cell.metadata.get("slideshow", {}).get("slide_type") != "notes"]
+    shown = [
+        cell
+        for cell in notebook.cells
+        if cell.metadata.get("slideshow", {}).get("slide_type") != "notes"
+    ]
     notebook.cells = shown
 
 
@@ -110,14 +119,20 @@ class Site:
             if not path or re.match(r"[a-z][a-z0-9+.-]*:|//", path, re.IGNORECASE):
                 return match[0]
             there = self.place((source / unquote(path)).resolve())
-            link = quote(Path(os.path.relpath(there, target.resolve())).as_posix()) + mark + fragment
+            link = (
+                quote(Path(os.path.relpath(there, target.resolve())).as_posix()) + mark + fragment
+            )
             return f"{match[1]}{match[2]}{html.escape(link)}{match[2]}"
 
         return re.sub(r"""(<(?:a|img)\b[^>]*?\s(?:href|src)=)(["'])(.*?)\2""", new, body)
 
     def place(self, path):
         """Return the page or file in build/html that stands for a file of the project; others stay where they are."""
-        if path.parent == self.root / "notebooks" and path.suffix == ".ipynb" and path.stem in self.lessons:
+        if (
+            path.parent == self.root / "notebooks"
+            and path.suffix == ".ipynb"
+            and path.stem in self.lessons
+        ):
             return self.folder / f"{path.stem}.html"
         if not path.is_file() or self.root not in path.parents:
             return path
@@ -156,8 +171,14 @@ def frame(title, body, before=None, after=None, up=""):
     """Return a whole page: a bar to the map, the previous and the next lesson, the body, and the way on."""
     previous = link(before, f"← {before['number']}", "prev") if before else ""
     following = link(after, f"{after['number']} →", "next") if after else ""
-    way_on = link(after, f"Next: {after['short']} →", "next") if after else '<a href="index.html">Back to the map</a>'
-    bar = f'<a href="{up}index.html">▦ Map</a><span>{html.escape(title)}</span>{previous}{following}'
+    way_on = (
+        link(after, f"Next: {after['short']} →", "next")
+        if after
+        else '<a href="index.html">Back to the map</a>'
+    )
+    bar = (
+        f'<a href="{up}index.html">▦ Map</a><span>{html.escape(title)}</span>{previous}{following}'
+    )
     return document(
         title,
         f"""<nav class="bar">{bar}</nav>
@@ -172,14 +193,23 @@ def frame(title, body, before=None, after=None, up=""):
 def link(about, text, rel):
     """Return a link to a lesson's page."""
     title = html.escape(about["title"])
-    return f'<a rel="{rel}" href="{quote(about["name"])}.html" title="{title}">{html.escape(text)}</a>'
+    return (
+        f'<a rel="{rel}" href="{quote(about["name"])}.html" title="{title}">{html.escape(text)}</a>'
+    )
 
 
 def index(site, results, lessons):
     """Return the map: a card a lesson."""
     cards = "\n".join(card(site, result, about) for result, about in zip(results, lessons))
-    passed, seconds = sum(result.passed for result in results), sum(result.seconds for result in results)
-    numbers = [(len(results), "lessons"), (passed, "checks passed"), (f"{seconds:.0f} s", "to run them all")]
+    passed, seconds = (
+        sum(result.passed for result in results),
+        sum(result.seconds for result in results),
+    )
+    numbers = [
+        (len(results), "lessons"),
+        (passed, "checks passed"),
+        (f"{seconds:.0f} s", "to run them all"),
+    ]
     sums = "".join(f"<li><b>{number}</b> {text}</li>" for number, text in numbers)
     return document(
         SERIES,

@@ -52,7 +52,10 @@ def main():
     output.mkdir(parents=True)
 
     with ProcessPoolExecutor(max_workers=2) as pool:
-        running = [pool.submit(run, path, output / path.name, k, len(paths)) for k, path in enumerate(paths, start=1)]
+        running = [
+            pool.submit(run, path, output / path.name, k, len(paths))
+            for k, path in enumerate(paths, start=1)
+        ]
         # Its import takes seconds, in which this process would only wait.
         from pages import write_pages
 
@@ -97,12 +100,18 @@ def run(path, output, k, count):
             ],
         )
     except papermill.PapermillExecutionError as problem:
-        where, error = f"cell [{problem.exec_count}]", one_line(f"{problem.ename}: {problem.evalue}")
+        where, error = (
+            f"cell [{problem.exec_count}]",
+            one_line(f"{problem.ename}: {problem.evalue}"),
+        )
     except Exception as problem:
         where, error = "no cell of its own", one_line(f"{type(problem).__name__}: {problem}")
     seconds = time.perf_counter() - start
     if not terminal:
-        say(f"{label} {path.name}: " + (f"failed in {where}: {error}" if error else f"{seconds:.1f} s"))
+        say(
+            f"{label} {path.name}: "
+            + (f"failed in {where}: {error}" if error else f"{seconds:.1f} s")
+        )
     notebook = read(output)
     passed, checks = count_checks(notebook)
     return Result(path.stem, notebook, seconds, passed, checks, where, error)
@@ -135,7 +144,11 @@ def count_checks(notebook):
     """
     cells = [cell for cell in notebook.cells if cell.cell_type == "code" and asserts(cell.source)]
     cells = [cell for cell in cells if not {"check", "setup"} & set(cell.metadata.get("tags", []))]
-    ran = [cell for cell in cells if cell.execution_count and "error" not in [out.output_type for out in cell.outputs]]
+    ran = [
+        cell
+        for cell in cells
+        if cell.execution_count and "error" not in [out.output_type for out in cell.outputs]
+    ]
     return len(ran), len(cells)
 
 
@@ -155,7 +168,10 @@ def print_table(results):
     for result in results:
         checks = f"{result.passed} of {result.checks}, failed" if result.error else result.passed
         print(f"{result.name:{width}}  {result.seconds:7.1f}  {checks}")
-    seconds, passed = sum(result.seconds for result in results), sum(result.passed for result in results)
+    seconds, passed = (
+        sum(result.seconds for result in results),
+        sum(result.passed for result in results),
+    )
     print(f"{'together':{width}}  {seconds:7.1f}  {passed}\n")
 
 

@@ -25,11 +25,17 @@ LOWEST = "--oldest" in sys.argv[1:]
 RIVALS = "--rivals" in sys.argv[1:]
 NAME = ".venv-oldest" if LOWEST else ".venv-rivals" if RIVALS else ".venv"
 VENV = os.path.join(ROOT, NAME)
-PYTHON = os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.path.join(VENV, "bin", "python")
+PYTHON = (
+    os.path.join(VENV, "Scripts", "python.exe")
+    if os.name == "nt"
+    else os.path.join(VENV, "bin", "python")
+)
 READY = os.path.join(VENV, ".ready")
 LOG = os.path.join(VENV, "set_up.log")
 # The last one names the others.
-REQUIREMENTS = ["requirements-rivals.txt"] if RIVALS else ["requirements.txt", "requirements-dev.txt"]
+REQUIREMENTS = (
+    ["requirements-rivals.txt"] if RIVALS else ["requirements.txt", "requirements-dev.txt"]
+)
 # The exact version of each package.
 PINS = os.path.join(NAME, "lowest.txt") if LOWEST else "constraints.txt"
 OLDEST = (3, 10)
@@ -87,7 +93,10 @@ def make_venv():
     """Make .venv, unless there is one whose Python runs: it may hold a CPU build of torch."""
     version = ask_venv("import sys; print('%d %d' % sys.version_info[:2])")
     if version and tuple(int(part) for part in version.split()) < OLDEST:
-        sys.exit("The folder %s holds a Python older than 3.10: delete the folder and run it again." % NAME)
+        sys.exit(
+            "The folder %s holds a Python older than 3.10: delete the folder and run it again."
+            % NAME
+        )
     if version and ask_venv("import pip; print(pip.__version__)"):
         print("1/3 using the %s that is there" % NAME)
         return
@@ -96,7 +105,9 @@ def make_venv():
         for module in ("venv", "ensurepip"):
             __import__(module)
     except ImportError:
-        sys.exit("Python's modules venv and ensurepip are missing; on Debian and Ubuntu: sudo apt install python3-venv")
+        sys.exit(
+            "Python's modules venv and ensurepip are missing; on Debian and Ubuntu: sudo apt install python3-venv"
+        )
     if version:
         print("1/3 adding pip to the %s that is there" % NAME)
         command = [PYTHON, "-m", "ensurepip", "--upgrade", "--default-pip"]
@@ -153,9 +164,21 @@ def install():
     with open(os.path.join(ROOT, PINS)) as file:
         pinned = {line.split("==")[0] for line in file if "==" in line and not line.startswith("#")}
     what = "the lowest versions of" if LOWEST else "up to"
-    print("2/3 installing %s %d packages: several minutes on the first run, torch is the big one" % (what, len(pinned)))
+    print(
+        "2/3 installing %s %d packages: several minutes on the first run, torch is the big one"
+        % (what, len(pinned))
+    )
     sys.stdout.flush()
-    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+    command = [
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar",
+        "off",
+    ]
     command += ["--retries", "2", "--timeout", "30", "-r", REQUIREMENTS[-1], "-c", PINS]
     with open(LOG, "wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
@@ -166,7 +189,9 @@ def install():
             process.terminate()
             process.wait()
     if process.returncode < 0:
-        sys.exit("pip was stopped from outside (signal %d): run it again to go on" % -process.returncode)
+        sys.exit(
+            "pip was stopped from outside (signal %d): run it again to go on" % -process.returncode
+        )
     if process.returncode:
         sys.exit(why_pip_failed(read_log()))
 
@@ -195,7 +220,9 @@ def doing(log):
     if installing:
         return "writing %d packages to .venv" % len(installing.group(1).split(","))
     latest = collected[-1] if collected else "asking the package index"
-    for name, size in re.findall(r"^ *Downloading (?:\S*/)?(\S+?-[^-\s]+)-\S+ \((.*)\)", log, re.MULTILINE):
+    for name, size in re.findall(
+        r"^ *Downloading (?:\S*/)?(\S+?-[^-\s]+)-\S+ \((.*)\)", log, re.MULTILINE
+    ):
         latest = "%s, %s" % (name, size)
     return "packages found: %d, latest: %s" % (len(collected), latest)
 
@@ -209,7 +236,9 @@ def why_pip_failed(log):
     if re.search(DISK_FULL, log):
         return FULL_SENTENCE
     # ResolutionImpossible: some packages were found in pip's cache or in a folder, others were out of reach.
-    missing = re.search(r"No matching distribution|Could not find a version|ResolutionImpossible", log)
+    missing = re.search(
+        r"No matching distribution|Could not find a version|ResolutionImpossible", log
+    )
     if re.search(NO_NETWORK, log if missing else last):
         return (
             "The package index cannot be reached: check the network (or the proxy), then run it again; it goes on "
@@ -229,7 +258,10 @@ def check():
     names = [name for name in MUST_IMPORT if re.search(r"^%s\b" % name, wanted, re.MULTILINE)]
     status, output = capture([PYTHON, "-c", "".join("import %s\n" % name for name in names)])
     if status:
-        sys.exit("The packages do not load (%s): delete the folder %s and run it again." % (last_line(output), NAME))
+        sys.exit(
+            "The packages do not load (%s): delete the folder %s and run it again."
+            % (last_line(output), NAME)
+        )
 
 
 def read_log():
@@ -250,4 +282,8 @@ if __name__ == "__main__":
         print("\ninterrupted; run it again to go on", file=sys.stderr)
         sys.exit(130)
     except (IOError, OSError) as error:
-        sys.exit(FULL_SENTENCE if error.errno == errno.ENOSPC else "The set-up could not go on: %s" % error)
+        sys.exit(
+            FULL_SENTENCE
+            if error.errno == errno.ENOSPC
+            else "The set-up could not go on: %s" % error
+        )

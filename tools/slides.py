@@ -71,15 +71,23 @@ def slides(notebook):
     name_figures(notebook)
     for cell in notebook.cells:
         kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
-        headings = re.findall(r"^## (.*)", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
+        headings = (
+            re.findall(r"^## (.*)", cell.source, re.MULTILINE)
+            if cell.cell_type == "markdown"
+            else []
+        )
         section = headings[-1] if headings else section
         if kind == "notes":
             for slide in found[first:]:
-                slide["notes"] += markdown2html(cell.source.removeprefix(FOLD).removesuffix("</details>"))
+                slide["notes"] += markdown2html(
+                    cell.source.removeprefix(FOLD).removesuffix("</details>")
+                )
         elif cell is notebook.cells[0]:
             title, _, rest = cell.source.partition("**You will be able to**")
             start(False, "title")
-            found[0]["parts"] += [prose(re.sub(r"^# \d+ · ", "# ", title))]  # the number stands above it
+            found[0]["parts"] += [
+                prose(re.sub(r"^# \d+ · ", "# ", title))
+            ]  # the number stands above it
             start(True, "goals")
             found[1]["parts"] += [prose("## You will be able to" + rest)]
         elif kind != "skip":
@@ -90,12 +98,16 @@ def slides(notebook):
             if cell.source.startswith("### Exercise"):
                 found[-1]["kind"] = "exercise"
             shown, figures = parts(cell)
-            if kind == "fragment":  # its code, what it prints and its figure come one after the other
+            if (
+                kind == "fragment"
+            ):  # its code, what it prints and its figure come one after the other
                 shown = [fragment(part, step + i) for i, part in enumerate(shown)]
                 # The asserts at its end come with what it prints: they tell the answer, too.
                 proved = bool(shown) and PROOF in shown[0]
                 if proved:
-                    shown[0] = shown[0].replace(PROOF, f'<span data-fragment-index="{step + 1}" class="fragment line"')
+                    shown[0] = shown[0].replace(
+                        PROOF, f'<span data-fragment-index="{step + 1}" class="fragment line"'
+                    )
                 step += max(len(shown), 2 * proved)
                 figures = [fragment(figure, step) for figure in figures]
                 step += len(figures)
@@ -130,10 +142,15 @@ def parts(cell):
     for output in cell.outputs:
         data = output.get("data", {})
         if "image/png" in data:
-            source, alt = f"data:image/png;base64,{data['image/png'].strip()}", html.escape(cell.metadata["alt"])
+            source, alt = (
+                f"data:image/png;base64,{data['image/png'].strip()}",
+                html.escape(cell.metadata["alt"]),
+            )
             figures.append(f'<img class="figure" src="{source}" alt="{alt}">')
         elif text := shorten(output.get("text") or data.get("text/plain", "")):
-            shown.append(f'<pre class="output{" alone" * hidden}">{lines(html.escape(text, quote=False))}</pre>')
+            shown.append(
+                f'<pre class="output{" alone" * hidden}">{lines(html.escape(text, quote=False))}</pre>'
+            )
     return shown, figures
 
 
@@ -216,7 +233,9 @@ def section(about, slide):
         )
     where = "" if "<h2" in body else f"<b>{html.escape(re.sub('`', '', slide['section']))}</b>"
     header = f"<header><span>{html.escape(about['title'])}</span>{where}</header>"
-    return f'<section class="{slide["kind"]}">{header}<div class="page">{body}</div>{notes}</section>'
+    return (
+        f'<section class="{slide["kind"]}">{header}<div class="page">{body}</div>{notes}</section>'
+    )
 
 
 def index(decks):
@@ -265,7 +284,13 @@ def script(name):
 def fonts():
     """Return the fonts of the decks as CSS. They travel inside, so that a slide is as wide on every machine."""
     sans = library() / "dist" / "theme" / "fonts" / "source-sans-pro"
-    mono = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSansMono.ttf"
+    mono = (
+        Path(find_spec("matplotlib").origin).parent
+        / "mpl-data"
+        / "fonts"
+        / "ttf"
+        / "DejaVuSansMono.ttf"
+    )
     files = [
         ("Deck Sans", 400, "normal", sans / "source-sans-pro-regular.woff"),
         ("Deck Sans", 400, "italic", sans / "source-sans-pro-italic.woff"),

@@ -30,7 +30,9 @@ def main(arguments):
     """Store each notebook; return the exit code."""
     sys.stdout.reconfigure(errors="replace")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    paths = [Path(argument) for argument in arguments] or sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    paths = [Path(argument) for argument in arguments] or sorted(
+        (ROOT / "notebooks").glob("[0-9]*.ipynb")
+    )
     failed = False
     for path in paths:
         start = time.perf_counter()
@@ -83,9 +85,13 @@ def canonicalise(notebook):
     notebook.metadata = nbformat.from_dict(METADATA)
     count = 0
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata})
+        cell.metadata = nbformat.from_dict(
+            {key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata}
+        )
         if "jupyter" in cell.metadata:
-            cell.metadata.jupyter = {"source_hidden": cell.metadata.jupyter.get("source_hidden", False)}
+            cell.metadata.jupyter = {
+                "source_hidden": cell.metadata.jupyter.get("source_hidden", False)
+            }
         if cell.cell_type != "code":
             continue
         count += bool(cell.source.strip())

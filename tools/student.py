@@ -10,7 +10,14 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ["checkpoints.py", "fc_model.py", "helper.py", "requirements.txt", "constraints.txt", "LICENSE"]
+FILES = [
+    "checkpoints.py",
+    "fc_model.py",
+    "helper.py",
+    "requirements.txt",
+    "constraints.txt",
+    "LICENSE",
+]
 
 
 def main():
@@ -26,7 +33,9 @@ def write_copy(folder):
     if folder.exists():
         shutil.rmtree(folder)
     # README, Makefile, tests and pytest.ini of the copy.
-    shutil.copytree(ROOT / "tools" / "student_files", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "tools" / "student_files", folder, ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name in FILES:
         shutil.copy(ROOT / name, folder)
     # torchvision may have unpacked the .gz files beside them.
@@ -45,12 +54,18 @@ def without_answers(notebook):
     """Return a notebook (dict) without its solutions, speaker notes, outputs and execution counts."""
     cells = [cell for cell in notebook["cells"] if not is_answer(cell["metadata"])]
     blank = {"outputs": [], "execution_count": None}
-    return {**notebook, "cells": [cell | blank if cell["cell_type"] == "code" else cell for cell in cells]}
+    return {
+        **notebook,
+        "cells": [cell | blank if cell["cell_type"] == "code" else cell for cell in cells],
+    }
 
 
 def is_answer(metadata):
     """Return whether the metadata are those of a solution or of speaker notes."""
-    return "solution" in metadata.get("tags", []) or metadata.get("slideshow", {}).get("slide_type") == "notes"
+    return (
+        "solution" in metadata.get("tags", [])
+        or metadata.get("slideshow", {}).get("slide_type") == "notes"
+    )
 
 
 if __name__ == "__main__":

@@ -69,7 +69,10 @@ def open_page(browser, width, height, **options):
 
 def is_local(url):
     parts = urlsplit(url)
-    return parts.scheme in {"file", "data", "blob", "about"} or parts.hostname in {"127.0.0.1", "localhost"}
+    return parts.scheme in {"file", "data", "blob", "about"} or parts.hostname in {
+        "127.0.0.1",
+        "localhost",
+    }
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +91,9 @@ def series(worker_id):
     folder = ROOT / "build" / "browser" / worker_id
     shutil.rmtree(folder, ignore_errors=True)
     copy = folder / "series"
-    shutil.copytree(ROOT / "notebooks", copy / "notebooks", ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    shutil.copytree(
+        ROOT / "notebooks", copy / "notebooks", ignore=shutil.ignore_patterns(".*", "__pycache__")
+    )
     shutil.copytree(ROOT / "data", copy / "data")
     for name in ("checkpoints.py", "fc_model.py", "helper.py", "README.md"):
         shutil.copy(ROOT / name, copy)
@@ -111,7 +116,11 @@ def start_lab(series):
         settings = home / "config" / "labconfig" / "default_setting_overrides.json"
         settings.parent.mkdir(parents=True)
         settings.write_text(overrides or "{}", encoding="utf-8")
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "IPYTHON"))}
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("JUPYTER", "IPYTHON"))
+        }
         environment |= {
             "HOME": str(home),
             "JUPYTER_CONFIG_DIR": str(home / "config"),
@@ -120,10 +129,20 @@ def start_lab(series):
             # Two kernels that both use two threads on two cores slow each other down tenfold.
             "OMP_NUM_THREADS": "1",
         }
-        command = [sys.executable, "-m", "jupyterlab", *arguments, "--no-browser", "--allow-root", "--port=0"]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            *arguments,
+            "--no-browser",
+            "--allow-root",
+            "--port=0",
+        ]
         log = home / "log.txt"
         with log.open("w") as file:
-            server = subprocess.Popen(command, cwd=series, env=environment, stdout=file, stderr=subprocess.STDOUT)
+            server = subprocess.Popen(
+                command, cwd=series, env=environment, stdout=file, stderr=subprocess.STDOUT
+            )
         try:
             yield wait_for_url(server, log)
         finally:

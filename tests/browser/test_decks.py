@@ -79,9 +79,13 @@ def test_a_deck(path, size, new_page, pictures):
 def test_a_deck_prints_one_page_a_slide(path, new_page):
     page = new_page()
     page.goto((DECKS / f"{path.stem}.html").as_uri() + "?print-pdf")
-    page.wait_for_function("window.Reveal && Reveal.isReady() && document.querySelector('.pdf-page')")
+    page.wait_for_function(
+        "window.Reveal && Reveal.isReady() && document.querySelector('.pdf-page')"
+    )
     pdf = page.pdf(prefer_css_page_size=True, print_background=True)
-    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == page.evaluate("document.querySelectorAll('.pdf-page').length")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == page.evaluate(
+        "document.querySelectorAll('.pdf-page').length"
+    )
     assert 10 <= page.evaluate("document.querySelectorAll('.pdf-page').length") <= 20
     assert page.foreign == [] and page.errors == []
 
@@ -121,11 +125,19 @@ def on_slides(addition):
 SPOILERS = {
     "too high": on_slides("<pre>" + "x = 1\n" * 40 + "</pre>"),
     "too wide": on_slides('<p style="width: 1300px">wide</p>'),
-    "clipped": on_slides('<pre style="width: 300px; overflow: hidden; white-space: pre">' + "x" * 90 + "</pre>"),
-    "no picture": lambda text: text.replace('src="data:image/png;base64,', 'src="data:image/png;base64,AAAA', 1),
-    "a small figure": lambda text: text.replace("</style>", ".reveal .page > img { max-height: 90px }</style>", 1),
+    "clipped": on_slides(
+        '<pre style="width: 300px; overflow: hidden; white-space: pre">' + "x" * 90 + "</pre>"
+    ),
+    "no picture": lambda text: text.replace(
+        'src="data:image/png;base64,', 'src="data:image/png;base64,AAAA', 1
+    ),
+    "a small figure": lambda text: text.replace(
+        "</style>", ".reveal .page > img { max-height: 90px }</style>", 1
+    ),
     "example.org": lambda text: text + '<img src="https://example.org/x.png">',
-    "does not lead on from slide 1": lambda text: text.replace("controls: false", "controls: false, keyboard: false"),
+    "does not lead on from slide 1": lambda text: text.replace(
+        "controls: false", "controls: false, keyboard: false"
+    ),
 }
 
 

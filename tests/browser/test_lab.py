@@ -25,7 +25,9 @@ def opened(lab):
 
     yield open_notebook
     # Closed without the question whether to save.
-    lab.evaluate(f"{NOTEBOOK}?.sessionContext.shutdown().then(() => window.jupyterapp.shell.currentWidget.dispose())")
+    lab.evaluate(
+        f"{NOTEBOOK}?.sessionContext.shutdown().then(() => window.jupyterapp.shell.currentWidget.dispose())"
+    )
 
 
 def state(page):
@@ -51,7 +53,9 @@ def wait_idle(page, condition):
     """Wait until the kernel does nothing and a function of the notebook's cells is true."""
     idle = f"{NOTEBOOK}.sessionContext.session?.kernel?.status == 'idle'"
     # In milliseconds: asking at every frame, the default, would keep the browser busy.
-    page.wait_for_function(f"{idle} && ({condition})([...{NOTEBOOK}.model.cells])", polling=200, timeout=300_000)
+    page.wait_for_function(
+        f"{idle} && ({condition})([...{NOTEBOOK}.model.cells])", polling=200, timeout=300_000
+    )
 
 
 def run_all(page):
@@ -73,14 +77,18 @@ def check(page, stored):
     """What must hold of a notebook that ran in JupyterLab, beside the same notebook as it is stored."""
     notebook = state(page)
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
+    errors = [
+        f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"
+    ]
     assert not errors, f"a cell failed: {errors}"
     stderr = [output.text for output in outputs if output.get("name") == "stderr"]
     assert not stderr, f"something on stderr: {stderr}"
     assert not page.locator(".jp-Dialog").count(), "a dialog is open"
 
     sizes = widths(page)
-    assert len(sizes) == figures(notebook) == figures(stored), f"{len(sizes)} figures of {figures(stored)}"
+    assert len(sizes) == figures(notebook) == figures(stored), (
+        f"{len(sizes)} figures of {figures(stored)}"
+    )
     assert all(sizes), f"a figure is not loaded, the widths are {sizes}"
 
     for name, _, exercise, _ in exercises(notebook):
@@ -116,13 +124,19 @@ def widths(page):
 
 
 def figures(notebook):
-    return sum("image/png" in output.get("data", {}) for cell in code_cells(notebook) for output in cell.outputs)
+    return sum(
+        "image/png" in output.get("data", {})
+        for cell in code_cells(notebook)
+        for output in cell.outputs
+    )
 
 
 def solve(page, name):
     """Do exercise `name` as a learner would: type over the stub, run it and then its check with Shift+Enter."""
     notebook = state(page)
-    ((stub, exercise, solution),) = [cells for number, *cells in exercises(notebook) if number == name]
+    ((stub, exercise, solution),) = [
+        cells for number, *cells in exercises(notebook) if number == name
+    ]
     (answer,) = re.findall(r"```python\n(.*?)\n```", solution.source, re.DOTALL)
     first, second = notebook.cells.index(stub), notebook.cells.index(exercise)
     cell_on(page, first).locator(".cm-content").click()
@@ -171,7 +185,9 @@ def test_a_lesson_runs_and_an_exercise_can_be_solved(opened, pictures, path):
 
 def test_the_first_minute(start_lab, new_page, pictures):
     """What `make lab` opens, with JupyterLab's own settings: lesson 00, ready to run."""
-    (arguments,) = re.findall(r"^\t.*-m jupyterlab (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    (arguments,) = re.findall(
+        r"^\t.*-m jupyterlab (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
     with start_lab("first", *arguments.split()) as url:
         page = new_page(1440, 900)
         page.goto(url)
@@ -198,11 +214,17 @@ def test_the_first_minute(start_lab, new_page, pictures):
 def test_the_picture_of_the_series(lab, new_page, pictures):
     """build/browser/series.png, for the README: a figure, an exercise with its mark, and the question of a section."""
     page = new_page(1600, 1000, device_scale_factor=1.25)
-    page.goto(lab.lab_url.replace("/lab", "/lab/workspaces/picture/tree/notebooks/01_save_and_reload.ipynb"))
+    page.goto(
+        lab.lab_url.replace(
+            "/lab", "/lab/workspaces/picture/tree/notebooks/01_save_and_reload.ipynb"
+        )
+    )
     page.wait_for_function(f"{NOTEBOOK}?.isReady")
     wait_idle(page, "cells => true")
     # The names of the lessons need a wider list.
-    edge = page.locator("#jp-main-split-panel > .lm-SplitPanel-handle:not(.lm-mod-hidden)").first.bounding_box()
+    edge = page.locator(
+        "#jp-main-split-panel > .lm-SplitPanel-handle:not(.lm-mod-hidden)"
+    ).first.bounding_box()
     page.mouse.move(edge["x"] + 1, 450)
     page.mouse.down()
     page.mouse.move(edge["x"] + 111, 450)
@@ -210,8 +232,12 @@ def test_the_picture_of_the_series(lab, new_page, pictures):
     widths(page)  # so that all are loaded, and nothing moves any more
     figure = page.locator(f"{CURRENT} .jp-OutputArea-output img").nth(3)
     figure.evaluate("figure => figure.scrollIntoView({block: 'start'})")
-    expect(page.locator(".jp-OutputArea-output", has_text="⬜ Exercise 1.1: not yet")).to_be_in_viewport()
-    expect(page.locator(f"{CURRENT} strong", has_text="hold after the second line")).to_be_in_viewport()
+    expect(
+        page.locator(".jp-OutputArea-output", has_text="⬜ Exercise 1.1: not yet")
+    ).to_be_in_viewport()
+    expect(
+        page.locator(f"{CURRENT} strong", has_text="hold after the second line")
+    ).to_be_in_viewport()
     page.screenshot(path=pictures("series"))
 
 
@@ -239,8 +265,15 @@ answer = [
 def small_notebook():
     """What `check` and `solve` look at, in the fewest cells: a figure and an exercise."""
     new = nbformat.v4
-    figure = new.new_code_cell(FIGURE, outputs=[new.new_output("display_data", {"image/png": PIXEL})])
-    cells = [figure, new.new_code_cell(STUB), new.new_code_cell(CHECK), new.new_markdown_cell(SOLUTION)]
+    figure = new.new_code_cell(
+        FIGURE, outputs=[new.new_output("display_data", {"image/png": PIXEL})]
+    )
+    cells = [
+        figure,
+        new.new_code_cell(STUB),
+        new.new_code_cell(CHECK),
+        new.new_markdown_cell(SOLUTION),
+    ]
     for cell, tag in zip(cells[1:], ["exercise", "check", "solution"]):
         cell.metadata["tags"] = [tag]
     return new.new_notebook(cells=cells, metadata=read(NOTEBOOKS[0]).metadata)
@@ -249,13 +282,25 @@ def small_notebook():
 # {what is wrong: (what is replaced in the cells, by what, the complaint)}
 SPOILED = {
     "a cell raises": (FIGURE, "1 / 0", "a cell failed: .*ZeroDivisionError"),
-    "stderr": (STUB, f"{STUB}\nimport sys\nprint('oh', file=sys.stderr)", "something on stderr: .*oh"),
+    "stderr": (
+        STUB,
+        f"{STUB}\nimport sys\nprint('oh', file=sys.stderr)",
+        "something on stderr: .*oh",
+    ),
     "no figure": (FIGURE, "pass", "0 figures of 1"),
-    "a broken figure": (FIGURE, 'display({"image/png": "bm9uZQ=="}, raw=True)', "a figure is not loaded"),
+    "a broken figure": (
+        FIGURE,
+        'display({"image/png": "bm9uZQ=="}, raw=True)',
+        "a figure is not loaded",
+    ),
     "a silent check": (CHECK, CHECK.replace("print", "str"), "exercise 9.1 printed ''"),
     "a solved stub": (STUB, "answer = [42]", "exercise 9.1 printed '✅"),
     "an open solution": ("<details>", "<details open>", "solution 9.1 is not folded"),
-    "a picture from elsewhere": ("</details>", "</details>\n\n![](https://example.org/a.png)", "left the machine"),
+    "a picture from elsewhere": (
+        "</details>",
+        "</details>\n\n![](https://example.org/a.png)",
+        "left the machine",
+    ),
 }
 
 

@@ -26,7 +26,11 @@ def check(page, path):
         }"""
     )
     assert not broken, f"broken pictures: {broken}"
-    broken = [link for link in page.eval_on_selector_all("[href]", "all => all.map(one => one.href)") if dead(link)]
+    broken = [
+        link
+        for link in page.eval_on_selector_all("[href]", "all => all.map(one => one.href)")
+        if dead(link)
+    ]
     assert not broken, f"broken links: {broken}"
     assert not page.foreign, f"requests left the machine: {page.foreign}"
     assert not page.errors, f"errors in the console: {page.errors}"
@@ -62,7 +66,9 @@ def test_there_is_a_page_for_each_lesson():
     assert not missing, f"no {sorted(missing)} in build/html: run `make run` first"
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(HTML).with_suffix("").as_posix())
+@pytest.mark.parametrize(
+    "path", PAGES, ids=lambda path: path.relative_to(HTML).with_suffix("").as_posix()
+)
 def test_a_page_is_whole(new_page, pictures, path):
     page = new_page()
     check(page, path)
@@ -78,19 +84,42 @@ def test_a_page_is_whole(new_page, pictures, path):
 
 SPOILED = {
     "a broken link": ('<a href="nowhere.html">on</a>', "broken links: .*nowhere.html"),
-    "a broken fragment": ('<a href="sound.html#nowhere">on</a>', "broken links: .*sound.html#nowhere"),
-    "a broken fragment of the page itself": ('<a href="#nowhere">up</a>', "broken links: .*#nowhere"),
+    "a broken fragment": (
+        '<a href="sound.html#nowhere">on</a>',
+        "broken links: .*sound.html#nowhere",
+    ),
+    "a broken fragment of the page itself": (
+        '<a href="#nowhere">up</a>',
+        "broken links: .*#nowhere",
+    ),
     "a broken picture": ('<img src="nowhere.png">', "broken pictures: .*nowhere.png"),
-    "a picture that is none": ('<img src="data:image/png;base64,bm9uZQ==">', "broken pictures: .*data:image/png"),
-    "a picture from elsewhere": ('<img src="https://example.org/a.png">', "broken pictures: .*example.org"),
-    "a style from elsewhere": ('<style>@import "https://example.org/a.css"</style>', "left the machine: .*example.org"),
-    "a script with an error": ("<script>nothing()</script>", "errors in the console: .*nothing is not defined"),
-    "too wide for a phone": ('<p style="width: 500px">wide</p>', "508 pixels wide in a window of 400"),
-    "too wide for a screen": ('<p style="width: 1500px">wide</p>', "1508 pixels wide in a window of 1280"),
+    "a picture that is none": (
+        '<img src="data:image/png;base64,bm9uZQ==">',
+        "broken pictures: .*data:image/png",
+    ),
+    "a picture from elsewhere": (
+        '<img src="https://example.org/a.png">',
+        "broken pictures: .*example.org",
+    ),
+    "a style from elsewhere": (
+        '<style>@import "https://example.org/a.css"</style>',
+        "left the machine: .*example.org",
+    ),
+    "a script with an error": (
+        "<script>nothing()</script>",
+        "errors in the console: .*nothing is not defined",
+    ),
+    "too wide for a phone": (
+        '<p style="width: 500px">wide</p>',
+        "508 pixels wide in a window of 400",
+    ),
+    "too wide for a screen": (
+        '<p style="width: 1500px">wide</p>',
+        "1508 pixels wide in a window of 1280",
+    ),
 }
-SOUND = (
-    '<!DOCTYPE html><title>A page</title><h1 id="top">A page</h1><a href="sound.html#top">up</a><a href="#top">up</a>'
-)
+SOUND = '<!DOCTYPE html><title>A page</title><h1 id="top">A page</h1>'
+SOUND += '<a href="sound.html#top">up</a><a href="#top">up</a>'
 
 
 @pytest.fixture

@@ -48,12 +48,17 @@ def counted(pdf):
 
 def test_the_sheet_is_one_page_of_a4():
     program = subprocess.run([sys.executable, TOOL], capture_output=True, encoding="utf-8")
-    assert program.returncode == 0 and program.stdout == "build/cheatsheet.pdf\n", program.stdout + program.stderr
+    assert program.returncode == 0 and program.stdout == "build/cheatsheet.pdf\n", (
+        program.stdout + program.stderr
+    )
     pdf = (ROOT / "build" / "cheatsheet.pdf").read_bytes()
     assert counted(pdf) == (1, 842, 595)
     # Nothing comes from elsewhere, and nothing tells where the project lies.
     assert b"/URI" not in pdf
-    assert not re.search(r"https?:|<script|<img|<a ", (ROOT / "build" / "cheatsheet.html").read_text(encoding="utf-8"))
+    assert not re.search(
+        r"https?:|<script|<img|<a ",
+        (ROOT / "build" / "cheatsheet.html").read_text(encoding="utf-8"),
+    )
 
 
 def test_a_sheet_that_is_too_long_ends_with_a_sentence(refused):
@@ -67,23 +72,35 @@ def test_a_second_page_ends_with_a_sentence(refused):
 
 
 def test_each_misfit_is_named(browser, tmp_path):
-    text = TEXT.replace("# when unsure", "# when you are unsure").replace("half a download", "half a download; " * 5)
-    style = cheatsheet.fonts() + TOOL.with_suffix(".css").read_text(encoding="utf-8") + "th { font-size: 6.9pt; }"
+    text = TEXT.replace("# when unsure", "# when you are unsure").replace(
+        "half a download", "half a download; " * 5
+    )
+    style = (
+        cheatsheet.fonts()
+        + TOOL.with_suffix(".css").read_text(encoding="utf-8")
+        + "th { font-size: 6.9pt; }"
+    )
     (tmp_path / "sheet.html").write_text(cheatsheet.sheet(text, style), encoding="utf-8")
     problems, pdf = cheatsheet.print_page(browser, tmp_path / "sheet.html")
     assert pdf.startswith(b"%PDF")
     table = "“what you see cause way out Wei” leaves its box"
-    assert {"“# when you are unsure” leaves its box", table, "“cause” is smaller than 7 pt"} <= set(problems)
+    assert {"“# when you are unsure” leaves its box", table, "“cause” is smaller than 7 pt"} <= set(
+        problems
+    )
 
 
 def test_without_chromium_a_sentence_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SystemExit, match=r"\ANo Chromium found[^\n]*\.\Z"):  # a text: Python makes exit code 1 of it
+    with pytest.raises(
+        SystemExit, match=r"\ANo Chromium found[^\n]*\.\Z"
+    ):  # a text: Python makes exit code 1 of it
         cheatsheet.main()
 
 
 def test_the_page_holds_all_sections_in_order():
     page = cheatsheet.sheet(TEXT, "")
     headings = re.findall(r"<section id=\"[\w-]+\"><h2>(.*?)</h2>", page)
-    assert headings == re.findall(r"^## (.*)", TEXT, re.MULTILINE) and page.count("</section>") == len(headings)
+    assert headings == re.findall(r"^## (.*)", TEXT, re.MULTILINE) and page.count(
+        "</section>"
+    ) == len(headings)
     assert page.index("Safe loading") < page.index("</main>") < page.index("Ten errors")

@@ -28,7 +28,9 @@ def exercise_names(notebook):
     names = []
     for cell, following in zip(notebook.cells, [*notebook.cells[1:], None]):
         if has_tag(cell, "exercise"):
-            assert following and has_tag(following, "check"), f"no check behind the stub {cell.source[:60]!r}"
+            assert following and has_tag(following, "check"), (
+                f"no check behind the stub {cell.source[:60]!r}"
+            )
             names += re.findall(r'helper\.exercise\("([\d.]+)"\)', following.source)
     return names
 
