@@ -223,7 +223,8 @@ def load(path, *, map_location="cpu", mmap=False):
     """Read a checkpoint, check all of it, and return it. Nothing that is in the file is run.
 
     Checked are the CRC-32 of each entry of the zip file, which `torch.load` does not look at, and
-    the type of each value. That finds accidents. It does not tell who wrote the file.
+    the type of each value. That finds accidents. It does not tell who wrote the file, and a file
+    can be made to fill the memory.
 
     Args:
         path (str or Path): a file of `save`, or of torch.save with a dict of plain values.
@@ -340,9 +341,10 @@ def _check_layout(entries, size):
         raise CheckpointError("damaged, or not written by torch.save")
 
 
-PLAIN_NAMES = r"(torch(\._utils|\._tensor|\.storage|\.serialization|\.nn\.parameter)?\.\w+"
-PLAIN_NAMES += r"|collections\.(OrderedDict|Counter)|_codecs\.encode"
-PLAIN_NAMES += r"|builtins\.(set|complex|bytearray))"
+PLAIN_NAMES = (  # what tensors and plain values need; a Tensor would bring numbers of nobody
+    r"torch\.(?!\w*Tensor$)\w+|torch\.(_utils|_tensor|storage|serialization)\.\w+"
+    r"|collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|complex|bytearray)"
+)
 
 
 def _check_names(pickle):
@@ -351,11 +353,13 @@ def _check_names(pickle):
     names = {name.replace(" ", ".") for code, name, _ in codes if code.name == "GLOBAL"}
     names = {name.replace("__builtin__.", "builtins.") for name in names}  # as in Python 2
     others = sorted(name for name in names if not re.fullmatch(PLAIN_NAMES, name))
+    others = [name.removeprefix("__main__.") for name in others]
     if any(name.startswith("torch.nn.modules.") for name in others):
         line = f"with torch.serialization.safe_globals([{', '.join(others)}]): torch.load(path)"
         raise CheckpointError(f"a whole model, which brings code. If you know all of it: {line}")
     if others:
-        raise CheckpointError(f"more than plain values, which could run code: {short(others)}")
+        names = ", ".join(others)[:300]
+        raise CheckpointError(f"more than plain values, which could run code: {names}")
 
 
 CRC_OFF = "which torch.serialization.set_crc32_options(True) turns on"
