@@ -1,4 +1,4 @@
-"""The fault matrix of checkpoints, files: whatever happens to a file, it is refused, or what comes out is what went in.
+"""The fault matrix, files: a file is refused, or what comes out of it is what went in.
 
 This takes a sample of each fault. With TORTURE=full, as in `make torture`, it takes all of them.
 """
@@ -209,7 +209,7 @@ def test_a_file_cut_short_is_refused(part, saved, path, record_property):
 
 
 def blobs(content, numbers):
-    """Bytes of many kinds; for each whether so much of a real file is in them that nothing may be missing."""
+    """Bytes of many kinds; for each, whether a whole file may be in them."""
     for number in numbers:
         choose = random.Random(number)
         noise, cut = choose.randbytes(choose.randrange(1, 3000)), choose.randrange(1, len(content))

@@ -1,4 +1,4 @@
-"""The fault matrix of checkpoints, strangers: no file runs code, takes the memory, or passes with a wrong schema."""
+"""The fault matrix, strangers: no file runs code, takes memory, or passes with a wrong schema."""
 
 import io
 import json
@@ -63,7 +63,7 @@ def weight():
 
 
 def ordered(**attributes):
-    """The weights in an OrderedDict that a file gives attributes, which then stand before its methods."""
+    """The weights in an OrderedDict with attributes, which stand before its methods."""
     return network(
         state_dict=Call(OrderedDict, list(network()["state_dict"].items()), state=attributes)
     )
@@ -84,7 +84,7 @@ def unwritten():
 
 
 def nested(depth):
-    """A list of lists of lists …, in each ten times the same: 10 ** depth numbers, if anybody counts them."""
+    """A list of lists of lists …, in each ten times the same: 10 ** depth numbers in all."""
     value = [1]
     for _ in range(depth):
         value = [value] * 10
@@ -145,7 +145,7 @@ def write_pretending(path):
 
 
 def write_two_in_one(path):
-    """A file of the old format with a good zip file behind it: zipfile looks at the end, torch.load at the start."""
+    """The old format with a good zip file behind: zipfile looks at the end, torch.load at the start."""
     other = {"state_dict": dict(make_model(6, 5, 3, seed=1).state_dict())}
     torch.save(network(**other), path, _use_new_zipfile_serialization=False)
     zipped = io.BytesIO()

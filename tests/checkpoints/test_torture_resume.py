@@ -1,4 +1,4 @@
-"""The fault matrix of checkpoints, going on: an interrupted run ends equal, to the bit, to one that never was.
+"""The fault matrix, going on: an interrupted run ends equal to one that never was, to the bit.
 
 This takes a sample of the set-ups. With TORTURE=full, as in `make torture`, it takes all of them.
 """

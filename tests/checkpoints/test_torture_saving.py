@@ -1,4 +1,4 @@
-"""The fault matrix of checkpoints, saving: whatever happens, the old file or the new one is there, and whole.
+"""The fault matrix, saving: whatever happens, the old file or the new one is there, and whole.
 
 This takes a sample of each fault. With TORTURE=full, as in `make torture`, it takes all of them.
 """
