@@ -77,7 +77,7 @@ def attributed(numbers, **attributes):
 
 
 def unwritten():
-    """A tensor with a storage that was only asked for: its numbers are what was in memory before."""
+    """A tensor with a storage that was only asked for: its numbers are those in memory."""
     storage = Call(torch.FloatStorage, 100)
     rebuild = torch._utils._rebuild_tensor_v2
     return Call(rebuild, storage, 0, (100,), (1,), False, OrderedDict())
@@ -145,7 +145,7 @@ def write_pretending(path):
 
 
 def write_two_in_one(path):
-    """The old format with a good zip file behind: zipfile looks at the end, torch.load at the start."""
+    """The old format, then a good zip file: zipfile looks at the end, torch.load at the start."""
     other = {"state_dict": dict(make_model(6, 5, 3, seed=1).state_dict())}
     torch.save(network(**other), path, _use_new_zipfile_serialization=False)
     zipped = io.BytesIO()

@@ -42,7 +42,7 @@ def make_optimizer(name, model):
 
 
 class Run:
-    """A training run that uses all that can be lost: dropout, shuffling, Python's random numbers."""
+    """A training run with all that can be lost: dropout, shuffling, Python's random numbers."""
 
     def __init__(self, model, loader, optimizer, scheduler):
         fixed = torch.Generator().manual_seed(1)

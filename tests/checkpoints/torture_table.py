@@ -1,4 +1,4 @@
-"""A plugin of pytest for `make torture`: prints what became of each fault, added up over all tests."""
+"""A plugin of pytest for `make torture`: prints what became of each fault."""
 
 from collections import Counter
 
