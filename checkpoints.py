@@ -224,7 +224,7 @@ def load(path, *, map_location="cpu", mmap=False):
 
     Checked are the CRC-32 of each entry of the zip file, which `torch.load` does not look at, and
     the type of each value. That finds accidents. It does not tell who wrote the file, and a file
-    can be made to fill the memory.
+    can be made to fill the memory, or to take for ever.
 
     Args:
         path (str or Path): a file of `save`, or of torch.save with a dict of plain values.
@@ -652,7 +652,7 @@ SIMPLE |= {torch.dtype, torch.device, torch.Size}
 def _plain(value, where="", seen=None, meta=False):
     """The same value in containers of its own; an error names the keys of what is not plain."""
     kind, seen = type(value), {} if seen is None else seen
-    if kind in SIMPLE and value != b"":  # torch.load refuses empty bytes
+    if kind in SIMPLE and (kind is not bytes or value):  # torch.load refuses empty bytes
         return value
     if isinstance(value, torch.Tensor):
         return _plain_tensor(value, where, meta)

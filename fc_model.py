@@ -204,7 +204,7 @@ def train(model, trainloader, testloader, criterion, optimizer, epochs=5, print_
 # ---------------------------------------------------------------- checkpoints
 
 
-def save_checkpoint(model, path, **state):
+def save_checkpoint(model, path, /, **state):
     """Write a network, and the sizes that rebuild it, to one file with `checkpoints.save`.
 
     The file is a dict that a plain `torch.load` reads: input_size, output_size, hidden_layers,

@@ -176,6 +176,12 @@ def run_python(code, *arguments, path=None, **environment):
     )
 
 
+def printed(program):
+    """The lines that a program of run_python printed, without those of gloo in PyTorch 2.10."""
+    assert program.returncode == 0, program.stderr
+    return [line for line in program.stdout.splitlines() if not line.startswith("[Gloo]")]
+
+
 def fork(function):
     """Start a process that calls a function. It ends with 0, or prints what was raised: 1."""
     with warnings.catch_warnings():

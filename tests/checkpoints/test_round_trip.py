@@ -473,7 +473,7 @@ PLAIN = {
     "state of torch": torch.get_rng_state(),
     "state of Python": random.getstate(),
     "state of NumPy": np.random.default_rng(0).bit_generator.state,
-    "empty containers": [[], (), {}, set(), ""],
+    "empty containers": [[], (), {}, set(), "", bytearray()],
 }
 
 

@@ -8,7 +8,15 @@ import stat
 import numpy as np
 import pytest
 import torch
-from checkpoint_tools import equal_weights, make_model, needs_linux, needs_posix, run_python, same
+from checkpoint_tools import (
+    equal_weights,
+    make_model,
+    needs_linux,
+    needs_posix,
+    printed,
+    run_python,
+    same,
+)
 from torch import nn, optim
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
@@ -92,8 +100,7 @@ dist.destroy_process_group()
 
 def test_fully_shard_of_a_network(path):
     program = run_python(SHARDED, path)
-    assert program.returncode == 0, program.stderr
-    first, second = program.stdout.splitlines()
+    first, second = printed(program)
     assert first.startswith("refused: ") and second == "whole: torch.Size([3, 5])"
 
 
