@@ -38,12 +38,21 @@ except ImportError:  # Windows
 
 FORMAT = "_checkpoints"  # the key that save adds to the names in state
 ABOUT = {"version": 1, "classes": {}, "shapes": {}, "random": {}}  # what stands there
-TOO_DEEP = "its values are nested too deeply"
-_jobs = []  # background saves whose errors nobody has seen yet
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be saved, is damaged, is something else, or does not fit."""
+
+
+@contextlib.contextmanager
+def _explain(where):
+    """Put a path before the reason of a CheckpointError in the block."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from None
+    except RecursionError:
+        raise CheckpointError(f"{where}: its values are nested too deeply") from None
 
 
 # ---------------------------------------------------------------- save
@@ -52,11 +61,10 @@ class CheckpointError(RuntimeError):
 def save(state, path, *, background=False):
     """Write a state to one file. Until the new file is whole and read back, the old one stays.
 
-    The file is a dict that a bare `torch.load` reads: the names in state, for each piece its
-    state_dict, and one key with the format's version and the class of each piece. With an optimizer
-    come the random states of torch, Python, NumPy and the GPUs. The file is first `<path>.tmp`; it
-    is forced to the disk, read back and renamed, and keeps the old one's mode and owner. A kill
-    may leave the .tmp, which the next save overwrites.
+    The file is a dict that a bare `torch.load` reads: the names in state, with the state_dict of
+    each piece, and one key for the class of each piece and, with an optimizer, the random states of
+    torch, CUDA, Python and NumPy. It keeps the old file's mode and owner. A kill may leave
+    `<path>.tmp`, which the next save overwrites.
 
     Args:
         state (dict): {name: piece or plain value}. Plain is what torch.load accepts by default:
@@ -68,20 +76,18 @@ def save(state, path, *, background=False):
 
     Raises:
         CheckpointError: a value is not plain (its keys are named, as in metrics.loss), a parameter
-        is not finite, a tensor is only a part of one, path is no regular file, or another save to
-        it goes on. OSError: writing failed. Whatever is raised, the old file is untouched.
+            is not finite, path is no regular file, or another save to it goes on.
+        OSError: writing failed. Whatever is raised, the old file is untouched.
     """
     _finish_jobs()
     path = os.path.realpath(path)
-    try:
+    with _explain(f"{path}: not saved"):
         _check_target(path)
-        contents, parameters = _contents(state)
-    except (CheckpointError, RecursionError) as error:
-        reason = TOO_DEEP if isinstance(error, RecursionError) else error
-        raise CheckpointError(f"{path}: not saved: {reason}") from None
+        contents = _contents(state)
+        contents = copy.deepcopy(contents) if background else contents
     if not background:
-        return _write(contents, parameters, path)
-    _jobs.append(job := Job(_write, copy.deepcopy(contents), parameters, path))
+        return _write(contents, path)
+    _jobs.append(job := Job(_write, contents, path))
     return job
 
 
@@ -107,58 +113,57 @@ class Job:
             raise self.error
 
 
+_jobs = []  # background saves whose errors nobody has seen yet
+
+
 @atexit.register
 def _finish_jobs():
-    while _jobs:
-        job = _jobs.pop(0)
-        job.thread.join()
+    for job in _jobs.copy():
+        with contextlib.suppress(ValueError):  # another thread has just taken it out
+            _jobs.remove(job)
         if not job.seen:
             job.result()
 
 
 def _check_target(path):
-    _check_regular(path)
+    for name in (path, f"{path}.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(name).st_mode):
+                what = f"{os.path.basename(name)} is a folder, a pipe, a device or a link"
+                raise CheckpointError(f"{what}: name a file")
     if os.path.exists(path) and not (os.stat(path).st_mode & 0o222 and os.access(path, os.W_OK)):
         raise PermissionError(13, "The file is write-protected", path)
 
 
-def _check_regular(path):
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            name = os.path.basename(path)
-            raise CheckpointError(f"{name} is a folder, a pipe, a device or a link: name a file")
-
-
 def _contents(state):
-    """The dict that goes into the file, and (piece, key) of each parameter in it."""
+    """The dict that goes into the file."""
     if not isinstance(state, dict):
         raise CheckpointError(f'state is a {_name(state)}: give a dict, such as {{"model": model}}')
     if FORMAT in state or not all(isinstance(name, str) for name in state):
         raise CheckpointError(f"the names in state must be strings, and not {FORMAT!r}")
     pieces = {name: piece for name, piece in state.items() if _is_piece(piece)}
     contents = _plain(dict(state) | {name: _state_of(piece) for name, piece in pieces.items()})
+    for name, piece in pieces.items():
+        _check_parameters(name, piece, contents[name])
     optimizers = {k: v for k, v in pieces.items() if isinstance(v, torch.optim.Optimizer)}
     contents[FORMAT] = ABOUT | {
         "classes": {name: _class_of(piece) for name, piece in pieces.items()},
         "shapes": {name: _shapes(optimizer) for name, optimizer in optimizers.items()},
         "random": _random_states() if optimizers else {},
     }
-    return contents, [(k, key) for k, v in pieces.items() for key in _parameters(v, contents[k])]
+    return contents
 
 
-def _write(contents, parameters, path):
-    try:
-        for name, key in parameters:
-            check_finite(f"{name}.{key}", contents[name][key])
-        with _new_file(path, f"{path}.tmp") as file:
-            torch.save(contents, file)
-            file.flush()
-            _keep_and_read_back(file)
-    except CheckpointError as error:
-        reason = str(error).removeprefix(f"{path}.tmp: ")
-        raise CheckpointError(f"{path}: not saved: {reason}") from None
-    except RuntimeError as error:  # torch.save hides that the disk is full, or Ctrl-C, behind it
-        raise error.__context__ or error from None
+def _write(contents, path):
+    with _explain(f"{path}: not saved"), _new_file(path) as file:
+        _torch_save(contents, file)
+        file.flush()
+        on_disk = Job(os.fsync, file.fileno())  # meanwhile the file is read back and checked
+        try:
+            _read(file.name, "cpu", mmap=True)
+            _check_archive(file.name, numbers=True)
+        finally:
+            on_disk.result()
     with contextlib.suppress(OSError):  # the name is on the disk when the folder is; not on Windows
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
@@ -167,53 +172,70 @@ def _write(contents, parameters, path):
             os.close(folder)
 
 
-def _keep_and_read_back(file):
-    """Force a file to the disk and meanwhile check it, half the numbers in each thread."""
-    jobs = [Job(os.fsync, file.fileno()), Job(_read, file.name, "cpu", True)]
-    jobs += [Job(_check_numbers, file.name, i, 2) for i in range(2)]
-    for job in jobs:
-        job.thread.join()
-    for job in jobs:
-        job.result()
+def _torch_save(contents, file):
+    """torch.save, which hides that the disk is full, or Ctrl-C, behind a RuntimeError."""
+    outer = sys.exc_info()[1]  # save was called in an except block
+    try:
+        torch.save(contents, file)
+    except RuntimeError as error:
+        if error.__context__ in (None, outer):
+            raise
+        raise error.__context__ from None
 
 
 @contextlib.contextmanager
-def _new_file(path, temporary):
+def _new_file(path):
     """A file for one save alone. At the end of the block it becomes path; on an error it goes."""
-    _check_regular(temporary)
+    temporary = f"{path}.tmp"
     with open(temporary, "ab") as file:  # not "wb", which would empty the file of another save
-        _lock(file, temporary)
+        _lock(file)
         try:
             file.truncate(0)
-            with contextlib.suppress(FileNotFoundError):
-                old, new = os.stat(path), os.stat(temporary)
-                if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-                    os.chown(temporary, old.st_uid, old.st_gid)
-                os.chmod(temporary, stat.S_IMODE(old.st_mode))
+            _keep_mode_and_owner(path, temporary)
             yield file
             if fcntl is None:  # Windows renames no open file; elsewhere the lock lasts until then
                 file.close()
-            os.replace(temporary, path)
+            _replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
+                if fcntl is None:  # nor does it remove one
+                    file.close()
                 os.remove(temporary)
             raise
 
 
-def _lock(file, temporary):
+def _replace(temporary, path):
+    """Rename. To free a large old file takes the system a while: that goes on in a thread."""
+    old = os.open(path, os.O_WRONLY) if fcntl and os.path.exists(path) else None
+    try:
+        os.replace(temporary, path)
+    finally:
+        if old is not None:
+            Job(os.close, old)
+
+
+def _lock(file):
     """Refuse a file that another save has open. The system takes the lock from a killed process."""
     alone = True
     try:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Before this lock, the other save may have renamed this file to path.
-            alone = os.path.samestat(os.fstat(file.fileno()), os.stat(temporary))
+            alone = os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
     except (BlockingIOError, FileNotFoundError):
         alone = False
     except OSError:
         pass  # a network drive without locks
     if not alone:
         raise CheckpointError("another save to this path goes on: let one process or thread do it")
+
+
+def _keep_mode_and_owner(path, temporary):
+    with contextlib.suppress(FileNotFoundError):
+        old, new = os.stat(path), os.stat(temporary)
+        if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+            os.chown(temporary, old.st_uid, old.st_gid)
+        os.chmod(temporary, stat.S_IMODE(old.st_mode))
 
 
 # ---------------------------------------------------------------- load
@@ -229,41 +251,20 @@ def load(path, *, map_location="cpu", mmap=False):
     Args:
         path (str or Path): a file of `save`, or of torch.save with a dict of plain values.
         map_location (str or torch.device): where the tensors shall be.
-        mmap (bool): True maps the file into memory. It opens at once, and numbers are read when
-            they are used; they are not checked. Don't touch the file meanwhile: changed in place it
-            changes the tensors, shortened it kills the process. `save` to its path is safe.
+        mmap (bool): True maps the file into memory: numbers are read when they are used, and not
+            checked. Don't touch the file meanwhile: changed in place it changes the tensors,
+            shortened it kills the process. `save` to its path is safe.
 
     Returns:
         dict: what was saved, with a state_dict for each piece, and the key that `restore` reads.
 
     Raises:
         CheckpointError: `<path>: <reason>`: it is damaged, holds more than plain values, or is of
-        another kind, which is named with the line that opens it. What the system reports, such as
-        OSError or MemoryError, comes out as it is.
+            another kind, which is named with the line that opens it.
+        OSError, MemoryError and the like: as the system reports them.
     """
-    return _read(os.fspath(path), map_location, mmap)
-
-
-def _read(path, map_location, mmap):
-    try:
-        with _open_regular(path) as file, _open_regular(path) as again:
-            _check_kind(file)
-            _check_entries(file)
-            value = _unpickle(path if mmap else file, map_location, mmap, again)
-            value = _check_value(value, meta=str(map_location) == "meta")
-            replaced = not os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    return _read(path, map_location, mmap) if replaced else value
-
-
-def _open_regular(path):
-    mode = os.stat(path).st_mode
-    if os.path.exists(os.path.join(path, ".metadata")):
-        raise CheckpointError("torch.distributed.checkpoint: dcp.load(state, checkpoint_id=path)")
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise CheckpointError("a pipe or a device, no regular file")
-    return open(path, "rb")
+    with _explain(path):
+        return _read(os.fspath(path), map_location, mmap)
 
 
 KINDS = {  # how a file of another kind begins: what it is, and what opens it
@@ -276,53 +277,59 @@ KINDS = {  # how a file of another kind begins: what it is, and what opens it
     rb"\s*<": "a web page: download the file itself",
     rb"(?!PK\x03\x04)": "not a file of torch.save, or damaged at its beginning",
 }
+
+
+def _read(path, map_location, mmap):
+    with _open_regular(path) as file, _open_regular(path) as again:
+        head = file.read(32)
+        for begins, kind in KINDS.items():
+            if re.match(begins, head, re.DOTALL):
+                raise CheckpointError(kind)
+        _check_archive(file)
+        file.seek(0)
+        value = _unpickle(path if mmap else file, map_location, mmap, again)
+        value = _check_value(value, meta=str(map_location) == "meta")
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return value
+    return _read(path, map_location, mmap)  # the file was replaced meanwhile
+
+
+def _open_regular(path):
+    mode = os.stat(path).st_mode
+    if os.path.exists(os.path.join(path, ".metadata")):
+        raise CheckpointError("torch.distributed.checkpoint: dcp.load(state, checkpoint_id=path)")
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # open itself refuses a folder
+        raise CheckpointError("a pipe or a device, no regular file")
+    return open(path, "rb")
+
+
+def _check_archive(file, numbers=False):
+    """Check the CRC-32s of the numbers, or else the layout, the pickle and all other CRC-32s."""
+    outer = sys.exc_info()[1]  # set if load was called in an except block
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if not numbers:
+                _check_layout(archive.infolist(), os.fstat(file.fileno()).st_size)
+            for name in archive.namelist():
+                if ("/data/" in name) == numbers:
+                    with archive.open(name) as entry:
+                        while entry.read(1 << 20):  # at the end zipfile compares the CRC-32
+                            pass
+                if not numbers and name.endswith("/data.pkl"):
+                    _check_names(archive.read(name))
+    except (CheckpointError, OSError, MemoryError):  # what the system reports comes out as it is
+        raise
+    except Exception as error:
+        cause = error.__context__
+        if isinstance(cause, OSError) and cause is not outer:  # zipfile says "no zip file" for it
+            raise cause from None
+        raise CheckpointError(f"damaged, or cut short ({error})") from None
+
+
 ARCHIVES = {  # what else comes as a zip file: an entry that only it has
     "constants.pkl": "TorchScript: torch.jit.load(path)",
     "archive_format": "torch.export: torch.export.load(path)",
 }
-
-
-def _check_kind(file):
-    head = file.read(32)
-    for begins, kind in KINDS.items():
-        if re.match(begins, head, re.DOTALL):
-            raise CheckpointError(kind)
-
-
-@contextlib.contextmanager
-def _damage():
-    """Damage comes out as a CheckpointError, what the system reports as it is."""
-    try:
-        yield
-    except (CheckpointError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        if isinstance(error.__context__, OSError):  # zipfile says "no zip file" for it
-            raise error.__context__ from None
-        raise CheckpointError(f"damaged, or cut short ({error})") from None
-
-
-def _check_entries(file):
-    """Check the structure of the zip file, its pickle, and all CRC-32s but those of the numbers."""
-    with _damage(), zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-        _check_layout(entries, os.fstat(file.fileno()).st_size)
-        for entry in entries:
-            if "/data/" not in entry.filename:
-                content = archive.read(entry)  # at an entry's end zipfile compares the CRC-32
-            if entry.filename.endswith("/data.pkl"):
-                pickle = content
-        _check_names(pickle)
-
-
-def _check_numbers(file, first=0, step=1):
-    """Check the CRC-32 of each entry, or only of every step-th, counted by size."""
-    with _damage(), zipfile.ZipFile(file) as archive:
-        entries = sorted(archive.infolist(), key=lambda entry: -entry.file_size)
-        for entry in entries[first::step]:
-            with archive.open(entry) as part:
-                while part.read(1 << 20):
-                    pass
 
 
 def _check_layout(entries, size):
@@ -332,7 +339,8 @@ def _check_layout(entries, size):
     if "data.pkl" not in names:
         raise CheckpointError("a zip file that torch.save did not write")
     if not any(entry.CRC for entry in entries):
-        raise CheckpointError(f"saved without checksums, {CRC_OFF}: torch.load(path)")
+        way_out = "which torch.serialization.set_crc32_options(True) turns on"
+        raise CheckpointError(f"saved without checksums, {way_out}: torch.load(path)")
     # torch.save begins at byte 0, compresses nothing, marks no folders, and writes each name once.
     odd = [e for e in entries if e.compress_type != zipfile.ZIP_STORED or e.external_attr & 0x10]
     folders = {entry.filename.partition("/")[0] for entry in entries}
@@ -362,43 +370,37 @@ def _check_names(pickle):
         raise CheckpointError(f"more than plain values, which could run code: {names}")
 
 
-CRC_OFF = "which torch.serialization.set_crc32_options(True) turns on"
 SYSTEM = "memory|unable to (mmap|open)|deserialize object on"  # RuntimeErrors that are the system's
 
 
 def _unpickle(file, map_location, mmap, again):
     # The numbers' CRC-32 takes as long as reading them does, so both are done at the same time.
-    checked = None if mmap else Job(_check_numbers, again)
+    checked = None if mmap else Job(_check_archive, again, True)
     try:
-        if not mmap:
-            file.seek(0)
-        value, failure = torch.load(file, map_location, weights_only=True, mmap=mmap), None
+        try:
+            return torch.load(file, map_location, weights_only=True, mmap=mmap)
+        finally:
+            if checked:
+                checked.result()  # damage explains whatever torch.load said
+    except (CheckpointError, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
-        value, failure = None, error
-    if checked:
-        checked.result()  # damage explains whatever torch.load said
-    system = isinstance(failure, (OSError, MemoryError, torch.OutOfMemoryError))
-    spoken = isinstance(failure, RuntimeError) and re.search(SYSTEM, str(failure))
-    if system or spoken:
-        raise failure
-    if failure:  # its text advises weights_only=False, which runs what the file says
-        raise CheckpointError(f"torch.load refuses it ({_name(failure)})")
-    return value
+        if isinstance(error, RuntimeError) and re.search(SYSTEM, str(error)):
+            raise
+        # torch's text advises weights_only=False, which runs what the file says.
+        raise CheckpointError(f"torch.load refuses it ({_name(error)})") from None
 
 
 def _check_value(value, meta):
     if not isinstance(value, dict):
         raise CheckpointError(f"it holds a {_name(value)}, no dict: torch.load(path)")
-    try:
-        value = _plain(dict(dict.items(value)), meta=meta)
-    except RecursionError:
-        raise CheckpointError(TOO_DEEP) from None
+    value = _plain(dict(dict.items(value)), meta=meta)
     if value and all(isinstance(each, torch.Tensor) for each in value.values()):
         raise CheckpointError("a bare state_dict: model.load_state_dict(torch.load(path))")
     about = value.get(FORMAT, ABOUT)
     parts = ("classes", "shapes", "random")
     whole = isinstance(about, dict) and all(isinstance(about.get(part), dict) for part in parts)
-    if not whole or about.get("version") != 1:
+    if not whole or type(about.get("version")) is not int or about["version"] != 1:
         raise CheckpointError(f"its key {FORMAT} is malformed, or of a newer checkpoints.py")
     return value
 
@@ -411,9 +413,8 @@ def restore(saved, state):
 
     Make the pieces as in the interrupted run, schedulers included, and call this right before the
     loop. On the same machine and number of threads the run then goes on equal, to the bit, to one
-    that was never interrupted. Compared before anything changes: the names; a model's keys, shapes,
-    dtypes and ties; an optimizer's class, parameters and states; a scheduler's class and parts; the
-    number of GPUs with random states.
+    that was never interrupted. Compared before anything changes: names; a model's keys, shapes,
+    dtypes and ties; an optimizer's class, parameters and states; a scheduler's class; GPUs.
 
     Args:
         saved (dict): what `load` returned. It is not changed.
@@ -423,8 +424,8 @@ def restore(saved, state):
         dict: the plain values in saved.
 
     Raises:
-        CheckpointError: a piece is missing, left over, or does not fit; it is named. Whatever is
-        raised, all pieces and random states are as they were.
+        CheckpointError: a piece, which is named, is missing, left over, or does not fit. Whatever
+            is raised, all pieces and random states are as they were.
     """
     about = ABOUT | saved.get(FORMAT, {})
     pieces = {name: piece for name, piece in state.items() if _is_piece(piece)}
@@ -457,7 +458,10 @@ def _check_pieces(saved, pieces, about):
             raise CheckpointError(f"{name} is left over: pass its piece, or del saved[{name!r}]")
     name = "random"
     try:
-        _check_cards(about["random"].get("cuda", []))
+        cards, here = len(about["random"].get("cuda", [])), torch.cuda.device_count()
+        if cards not in (0, here):
+            way_out = f"to go on with other random numbers, del saved[{FORMAT!r}]['random']['cuda']"
+            raise CheckpointError(f"random states of {cards} GPUs, but {here} are here: {way_out}")
         for name, piece in pieces.items():
             _check_piece(name, piece, saved[name], about)
     except (CheckpointError, MemoryError):
@@ -466,23 +470,15 @@ def _check_pieces(saved, pieces, about):
         raise CheckpointError(f"{name} is malformed ({_name(error)}: {error})") from None
 
 
-def _check_cards(states):
-    here = torch.cuda.device_count()
-    if len(states) not in (0, here):
-        way_out = f"to go on with other random numbers, del saved[{FORMAT!r}]['random']['cuda']"
-        raise CheckpointError(
-            f"random states of {len(states)} GPUs, but {here} are here: {way_out}"
-        )
-
-
 def _check_piece(name, piece, saved, about):
-    known, here = about["classes"].get(name), _class_of(piece)
     if isinstance(piece, nn.Module):
         return _check_model(name, piece, saved)
+    known, here = about["classes"].get(name), _class_of(piece)  # None: save did not write the file
     if known not in (None, here):
         raise CheckpointError(f"{name} is a {known} in the file, and a {here} here")
     if isinstance(piece, torch.optim.Optimizer):
-        return _check_optimizer(name, piece, saved, about)
+        _check_groups(name, piece, saved["param_groups"], about)
+        _check_states(name, piece, saved["state"])
     if isinstance(piece, (torch.optim.lr_scheduler.LRScheduler, torch.amp.GradScaler)):
         other = saved.keys() ^ piece.state_dict().keys()
         if known:  # versions of PyTorch differ in fields that are not public
@@ -497,8 +493,7 @@ def _check_model(name, model, saved):
     own = model.state_dict()
     if any(isinstance(value, torch.Tensor) and value.is_meta for value in own.values()):
         raise CheckpointError(f"{name} is on the meta device: model.to_empty(device='cpu')")
-    for key in _parameters(model, saved):
-        check_finite(f"{name}.{key}", saved[key])
+    _check_parameters(name, model, saved)
     ours, theirs = _ties(own), _ties(saved)
     for key in own:
         if ours[key] != key and not torch.equal(saved[key], saved[ours[key]]):
@@ -517,35 +512,38 @@ def _ties(state_dict):
     return ties
 
 
-def _check_optimizer(name, optimizer, saved, about):
-    groups, others = optimizer.state_dict()["param_groups"], saved["param_groups"]
-    shapes = _shapes(optimizer)
+def _check_groups(name, optimizer, others, about):
+    groups, shapes = optimizer.state_dict()["param_groups"], _shapes(optimizer)
     if [group["params"] for group in groups] != [group["params"] for group in others]:
         raise CheckpointError(f"{name} is of an optimizer with other parameters")
     if about["shapes"].get(name, shapes) != shapes:
         raise CheckpointError(f"{name} is of parameters with other shapes")
-    for group, other in zip(groups, others):
+    for pair in zip(groups, others):
         # PyTorch maps states to parameters by position. Only named_parameters() leaves names.
-        if len({_bare_names(each) for each in (group, other) if "param_names" in each}) == 2:
+        if len({_bare_names(group) for group in pair if "param_names" in group}) == 2:
             raise CheckpointError(f"{name} has parameters of other names, or in another order")
-        rates = [
-            {k for k, v in g.items() if type(v) in (int, float, tuple)} for g in (group, other)
-        ]
-        if name not in about["classes"] and (rates[0] ^ rates[1]) - {"initial_lr"}:
+        ours, theirs = (
+            {k for k, v in group.items() if type(v) in (int, float, tuple)} for group in pair
+        )
+        if name not in about["classes"] and (ours ^ theirs) - {"initial_lr"}:
             raise CheckpointError(f"{name} is not of such a {_class_of(optimizer)}")
-    keys = {}
-    for index, values in saved["state"].items():
-        if keys.setdefault(len(shapes[index]) > 1, values.keys()) != values.keys():
-            raise CheckpointError(f"{name} has other entries for parameter {index} than for others")
-        for key, value in values.items():
-            if isinstance(value, torch.Tensor) and not _fits(optimizer, key, value, shapes[index]):
-                raise CheckpointError(f"{name}: {key} of parameter {index} has another shape")
 
 
 def _bare_names(group):
     """The names of parameters without what DataParallel and torch.compile put before them."""
     names = group["param_names"]
     return tuple(each.replace("_orig_mod.", "").removeprefix("module.") for each in names)
+
+
+def _check_states(name, optimizer, states):
+    shapes, keys = _shapes(optimizer), {}
+    for index, values in states.items():
+        # Adafactor keeps other entries for a matrix than for a vector.
+        if keys.setdefault(len(shapes[index]) > 1, values.keys()) != values.keys():
+            raise CheckpointError(f"{name} has other entries for parameter {index} than for others")
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor) and not _fits(optimizer, key, value, shapes[index]):
+                raise CheckpointError(f"{name}: {key} of parameter {index} has another shape")
 
 
 def _fits(optimizer, key, value, shape):
@@ -577,7 +575,7 @@ def _state_of(piece):
 
 def _put(piece, state):
     if isinstance(piece, torch.Generator):
-        piece.set_state(state)
+        piece.set_state(state.cpu())  # map_location may have moved it
     elif _of_numpy(piece):
         piece.bit_generator.state = state
     else:
@@ -605,19 +603,21 @@ def _shapes(optimizer):
     return [list(each.shape) for group in optimizer.param_groups for each in group["params"]]
 
 
-def _parameters(piece, state_dict):
-    """The keys of a model's state_dict that are parameters, not buffers."""
-    module = isinstance(piece, nn.Module)
-    named = piece.named_parameters(remove_duplicate=False) if module else ()
-    return [key for key, _ in named if key in state_dict]
+def _check_parameters(name, piece, state_dict):
+    """Refuse a model's parameter that is not finite. Its buffers may be."""
+    if isinstance(piece, nn.Module):
+        for key, _ in piece.named_parameters(remove_duplicate=False):
+            if key in state_dict:
+                check_finite(f"{name}.{key}", state_dict[key])
 
 
 def check_finite(where, tensor):
     """Raise CheckpointError if a tensor of numbers, of any dtype and shape, holds nan or inf."""
-    numbers = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    numbers = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    if not numbers.is_floating_point() or not numbers.numel() or numbers.is_meta:
+        return
     numbers = numbers.float() if numbers.itemsize == 1 else numbers  # float8 has no aminmax
-    real = numbers.is_floating_point() and numbers.numel() and not numbers.is_meta
-    if real and not all(isfinite(bound) for bound in numbers.aminmax()):
+    if not all(isfinite(bound) for bound in numbers.aminmax()):
         raise CheckpointError(f"{where} holds a number that is not finite, nan or inf")
 
 
@@ -632,7 +632,7 @@ def _random_states():
 
 def _set_random_states(states):
     if states.get("cuda"):
-        torch.cuda.set_rng_state_all(states["cuda"])
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
     if "numpy" in states:
         import numpy
 
@@ -640,7 +640,7 @@ def _set_random_states(states):
     if "python" in states:
         random.setstate(states["python"])
     if "torch" in states:
-        torch.set_rng_state(states["torch"])
+        torch.set_rng_state(states["torch"].cpu())
 
 
 # ---------------------------------------------------------------- plain values
@@ -663,8 +663,7 @@ def _plain(value, where="", seen=None, meta=False):
         if issubclass(kind, dict):
             plain = _plain_dict(value, where, seen, meta)
         else:
-            inside = (_plain(v, f"{where}[{i}]", seen, meta) for i, v in enumerate(value))
-            plain = kind(inside)
+            plain = kind(_plain(v, f"{where}[{i}]", seen, meta) for i, v in enumerate(value))
         seen[id(value)] = plain, value
     if seen[id(value)][0] is None:
         raise CheckpointError(f"{where} holds itself")
@@ -680,10 +679,11 @@ def _plain_dict(value, where, seen, meta):
     # The versions of a model's layers; without the mark of assign=True, which later loads obey.
     versions = vars(value).get("_metadata") if kind is OrderedDict else None
     if isinstance(versions, dict):
-        versions = {key: each for key, each in versions.items() if type(each) is dict}
-        plain._metadata = {key: dict(each) for key, each in versions.items()}
-        for each in plain._metadata.values():
-            each.pop("assign_to_params_buffers", None)
+        plain._metadata = {
+            layer: {k: v for k, v in each.items() if k != "assign_to_params_buffers"}
+            for layer, each in versions.items()
+            if type(each) is dict
+        }
     return plain
 
 
@@ -755,9 +755,8 @@ def diff(model, state_dict):
         model (nn.Module). state_dict (dict): {key: tensor}.
 
     Returns:
-        Diff: missing, unexpected, shapes, dtypes, part. Where the keys of one side have a part on
-        top, at the front or in the middle, shapes are not compared: take it out, compare again. A
-        dtype counts, though loading would convert it.
+        Diff. Where the keys of one side have a part on top, shapes are not compared: take it out,
+        compare again. A dtype counts, though loading would convert it.
     """
     own = model.state_dict()
     missing = [key for key in own if key not in state_dict]
