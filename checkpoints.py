@@ -227,7 +227,9 @@ def _lock(file):
     except OSError:
         pass  # a network drive without locks
     if not alone:
-        raise CheckpointError("another save to this path goes on: let one process or thread do it")
+        raise CheckpointError(
+            "another process or thread saves to this path now: let only one do it"
+        )
 
 
 def _keep_mode_and_owner(path, temporary):
@@ -388,7 +390,9 @@ def _unpickle(file, map_location, mmap, again):
         if isinstance(error, RuntimeError) and re.search(SYSTEM, str(error)):
             raise
         # torch's text advises weights_only=False, which runs what the file says.
-        raise CheckpointError(f"torch.load refuses it ({_name(error)})") from None
+        raise CheckpointError(
+            f"torch.load finds more than plain values, or damage ({_name(error)})"
+        ) from None
 
 
 def _check_value(value, meta):
@@ -455,7 +459,9 @@ def _check_pieces(saved, pieces, about):
         if name in pieces and name not in saved:
             raise CheckpointError(f"{name} is not in the file")
         if name in saved and name not in pieces:
-            raise CheckpointError(f"{name} is left over: pass its piece, or del saved[{name!r}]")
+            raise CheckpointError(
+                f"{name} is in the file: pass its piece too, or del saved[{name!r}]"
+            )
     name = "random"
     try:
         cards, here = len(about["random"].get("cuda", [])), torch.cuda.device_count()
@@ -497,9 +503,13 @@ def _check_model(name, model, saved):
     ours, theirs = _ties(own), _ties(saved)
     for key in own:
         if ours[key] != key and not torch.equal(saved[key], saved[ours[key]]):
-            raise CheckpointError(f"{name}.{key} is tied to {ours[key]}, and differs in the file")
+            raise CheckpointError(
+                f"{name}.{key} is one tensor with {ours[key]} here, and not in the file"
+            )
         if theirs[key] != key and ours[key] != ours[theirs[key]]:
-            raise CheckpointError(f"{name}.{key} is tied to {theirs[key]} in the file, not here")
+            raise CheckpointError(
+                f"{name}.{key} is one tensor with {theirs[key]} in the file, and not here"
+            )
 
 
 def _ties(state_dict):
@@ -515,9 +525,9 @@ def _ties(state_dict):
 def _check_groups(name, optimizer, others, about):
     groups, shapes = optimizer.state_dict()["param_groups"], _shapes(optimizer)
     if [group["params"] for group in groups] != [group["params"] for group in others]:
-        raise CheckpointError(f"{name} is of an optimizer with other parameters")
+        raise CheckpointError(f"{name} has other parameters, or other groups, in the file")
     if about["shapes"].get(name, shapes) != shapes:
-        raise CheckpointError(f"{name} is of parameters with other shapes")
+        raise CheckpointError(f"{name} has parameters of other shapes in the file")
     for pair in zip(groups, others):
         # PyTorch maps states to parameters by position. Only named_parameters() leaves names.
         if len({_bare_names(group) for group in pair if "param_names" in group}) == 2:
@@ -536,22 +546,21 @@ def _bare_names(group):
 
 
 def _check_states(name, optimizer, states):
-    shapes, keys = _shapes(optimizer), {}
+    shapes, fields = _shapes(optimizer), {}
     for index, values in states.items():
-        # Adafactor keeps other entries for a matrix than for a vector.
-        if keys.setdefault(len(shapes[index]) > 1, values.keys()) != values.keys():
-            raise CheckpointError(f"{name} has other entries for parameter {index} than for others")
+        shape = shapes[index]
+        if "torch.optim" not in type(optimizer).__module__ or isinstance(
+            optimizer, torch.optim.LBFGS
+        ):
+            continue  # these may keep whatever they like for a parameter
+        # Adafactor keeps other fields for a matrix than for a vector, with shapes of their own.
+        if fields.setdefault(len(shape) > 1, values.keys()) != values.keys():
+            raise CheckpointError(f"{name} lacks a field for parameter {index}, or for the others")
+        special = {"row_var": [*shape[:-1], 1], "col_var": [*shape[:-2], 1, *shape[-1:]]}
         for key, value in values.items():
-            if isinstance(value, torch.Tensor) and not _fits(optimizer, key, value, shapes[index]):
+            wanted = special.get(key, shape)
+            if isinstance(value, torch.Tensor) and list(value.shape) not in ([], wanted):
                 raise CheckpointError(f"{name}: {key} of parameter {index} has another shape")
-
-
-def _fits(optimizer, key, value, shape):
-    """Whether torch's optimizers keep such a tensor for such a parameter; others keep anything."""
-    if "torch.optim" not in type(optimizer).__module__ or isinstance(optimizer, torch.optim.LBFGS):
-        return True
-    adafactor = {"row_var": [*shape[:-1], 1], "col_var": [*shape[:-2], 1, *shape[-1:]]}
-    return value.dim() == 0 or list(value.shape) == adafactor.get(key, shape)
 
 
 # ---------------------------------------------------------------- pieces
@@ -666,7 +675,7 @@ def _plain(value, where="", seen=None, meta=False):
             plain = kind(_plain(v, f"{where}[{i}]", seen, meta) for i, v in enumerate(value))
         seen[id(value)] = plain, value
     if seen[id(value)][0] is None:
-        raise CheckpointError(f"{where} holds itself")
+        raise CheckpointError(f"{where} contains itself")
     return seen[id(value)][0]
 
 

@@ -382,7 +382,7 @@ def load_mended(path):
     ],
     "4.2": [
         (
-            "CheckpointError: generator is left over: pass its piece, or del saved['generator']",
+            "CheckpointError: generator is in the file: pass its piece too, or del saved['generator']",
             """
 def rehearse(path):
     generator = torch.Generator().manual_seed(SEED)

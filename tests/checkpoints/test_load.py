@@ -303,7 +303,7 @@ def test_what_torch_says_of_a_file_does_not_come_out_as_it_is(saved, path, monke
         )
 
     monkeypatch.setattr(torch, "load", fail)
-    with pytest.raises(CheckpointError, match=r"torch.load refuses it") as caught:
+    with pytest.raises(CheckpointError, match=r"torch.load finds more than plain values") as caught:
         load(path)
     assert_clear(caught.value, path)
 

@@ -175,7 +175,7 @@ def test_a_set_with_something_else_in_it_is_refused(refused):
 def test_what_holds_itself_is_refused(refused):
     values = [1]
     values.append({"again": values})
-    refused({"values": values}, "values[1].again holds itself")
+    refused({"values": values}, "values[1].again contains itself")
 
 
 def test_what_is_nested_too_deeply_is_refused_by_name(path):

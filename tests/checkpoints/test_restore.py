@@ -171,7 +171,7 @@ def test_a_missing_piece_is_named(name, path):
 def test_a_piece_that_is_left_over_is_named(name, path):
     saved, run = saved_run(path), make_run()
     del run[name]
-    text = refused(saved, run, f"^{name} is left over: ")
+    text = refused(saved, run, f"^{name} is in the file: ")
     exec(text.rpartition("or ")[2], {"saved": saved})  # the way out that the message names
     assert restore(saved, run) == {"epoch": 2}
 

@@ -43,7 +43,7 @@ from checkpoints import CheckpointError
 from fc_model import load_checkpoint, save_checkpoint
 
 SAVING = [OURS, BACKGROUND, NETWORK]
-BUSY = "another save to this path goes on"
+BUSY = "another process or thread saves to this path now"
 
 
 @pytest.fixture

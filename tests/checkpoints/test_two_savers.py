@@ -15,7 +15,7 @@ import checkpoints
 from checkpoints import CheckpointError, load, save
 
 pytestmark = needs_posix
-BUSY = "another save to this path goes on: let one process or thread do it"
+BUSY = "another process or thread saves to this path now: let only one do it"
 
 
 def state(i):
