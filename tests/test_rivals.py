@@ -115,5 +115,5 @@ def test_on_the_stored_page_checkpoints_keeps_its_promises(rivals):
     rows = [line.split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines()]
     ours = [row[2] for row in rows if row[0].removeprefix("| ") in rivals.COUNTS]
     assert len(ours) == len(rivals.COUNTS)
-    for word in rivals.faults.WORST_FIRST[:5]:
+    for word in rivals.faults.WORST_FIRST[:6]:
         assert not [cell for cell in ours if word in cell]
