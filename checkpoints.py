@@ -63,7 +63,7 @@ def save(state, path, *, background=False):
 
     The file is a dict that a bare `torch.load` reads: the names in state, with the state_dict of
     each piece, and one key for the class of each piece and, with an optimizer, the random states of
-    torch, CUDA, Python and NumPy. It keeps the old file's mode and owner. A kill may leave
+    torch, the GPUs, Python and NumPy. It keeps the old file's mode and owner. A kill may leave
     `<path>.tmp`, which the next save overwrites.
 
     Args:
@@ -613,7 +613,7 @@ def _shapes(optimizer):
 
 
 def _check_parameters(name, piece, state_dict):
-    """Refuse a model's parameter that is not finite. Its buffers may be."""
+    """Refuse a model's parameter that is not finite. Its buffers may hold inf, as masks do."""
     if isinstance(piece, nn.Module):
         for key, _ in piece.named_parameters(remove_duplicate=False):
             if key in state_dict:
@@ -636,12 +636,16 @@ def _random_states():
         states["numpy"] = _lists(sys.modules["numpy"].random.get_state(legacy=False))
     if torch.cuda.is_initialized():
         states["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 
 def _set_random_states(states):
     if states.get("cuda"):
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"].cpu())
     if "numpy" in states:
         import numpy
 

@@ -445,6 +445,20 @@ def test_a_run_without_cards_goes_on_where_there_are_some(cards, path):
     assert [state for state in noted if state is None] == []
 
 
+def test_the_random_state_of_a_mac_is_kept_and_put_back_where_there_is_one(path, monkeypatch):
+    state, noted = torch.arange(16, dtype=torch.uint8), []
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: state)
+    monkeypatch.setattr(torch.mps, "set_rng_state", noted.append)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    saved = saved_run(path)
+    assert same(saved[checkpoints.FORMAT]["random"]["mps"], state)
+    restore(saved, make_run(seed=1))
+    assert same(noted, [state])
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    restore(saved, make_run(seed=1))
+    assert len(noted) == 1 and "mps" not in saved_run(path)[checkpoints.FORMAT]["random"]
+
+
 # ---------------------------------------------------------------- files without the format's key
 
 
