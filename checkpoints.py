@@ -156,20 +156,31 @@ def _contents(state):
 
 def _write(contents, path):
     with _explain(f"{path}: not saved"), _new_file(path) as file:
-        _torch_save(contents, file)
-        file.flush()
-        on_disk = Job(os.fsync, file.fileno())  # meanwhile the file is read back and checked
+        written = threading.Event()
+        on_disk = Job(_sync, file, written)
         try:
+            _torch_save(contents, file)
+            file.flush()
+            written.set()
             _read(file.name, "cpu", mmap=True)
             _check_archive(file.name, numbers=True)
         finally:
-            on_disk.result()
+            written.set()
+            on_disk.thread.join()
+        on_disk.result()
     with contextlib.suppress(OSError):  # the name is on the disk when the folder is; not on Windows
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _sync(file, written):
+    """Force a file to the disk: what is there while it is written, and all of it at the end."""
+    while not written.wait(0.01):
+        os.fsync(file.fileno())
+    os.fsync(file.fileno())
 
 
 def _torch_save(contents, file):
