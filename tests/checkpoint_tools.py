@@ -1,6 +1,7 @@
 """What the tests of checkpoints share: small networks, an exact comparison, a judge of files,
 programs and processes of their own, and archives by hand."""
 
+import copy
 import io
 import os
 import pickle
@@ -174,6 +175,20 @@ def run_python(code, *arguments, path=None, **environment):
     return subprocess.run(
         program, env=values, cwd=folder, capture_output=True, encoding="utf-8", timeout=120
     )
+
+
+def state_of(run):
+    """A copy of the state_dict of each piece of a run."""
+    return copy.deepcopy({name: piece.state_dict() for name, piece in run.items()})
+
+
+def refused(saved, run, match):
+    """Demand that restore refuses, and that nothing is changed then."""
+    before, kept = state_of(run), copy.deepcopy(saved)
+    with pytest.raises(checkpoints.CheckpointError, match=match):
+        checkpoints.restore(saved, run)
+    assert same(state_of(run), before), "the run was changed"
+    assert same(saved, kept), "what was loaded was changed"
 
 
 def printed(program):

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from checkpoint_tools import same
+from checkpoint_tools import refused, same, state_of
 from torch import nn, optim
 
-from checkpoints import CheckpointError, load, restore, save
+from checkpoints import load, restore, save
 
 SET_UPS = {
     "SGD": (optim.SGD, {}),
@@ -85,18 +85,6 @@ def saved_run(name, path, **arguments):
         step(run, seed)
     save(run, path)
     return run, load(path)
-
-
-def state_of(run):
-    return copy.deepcopy({name: piece.state_dict() for name, piece in run.items()})
-
-
-def refused(saved, run, match):
-    before, kept = state_of(run), copy.deepcopy(saved)
-    with pytest.raises(CheckpointError, match=match):
-        restore(saved, run)
-    assert same(state_of(run), before), "the run was changed"
-    assert same(saved, kept), "what was loaded was changed"
 
 
 @pytest.mark.parametrize("name", SET_UPS)

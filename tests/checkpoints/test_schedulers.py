@@ -5,11 +5,11 @@ import warnings
 
 import pytest
 import torch
-from checkpoint_tools import same
+from checkpoint_tools import refused, same, state_of
 from torch import nn, optim
 from torch.optim import lr_scheduler, swa_utils
 
-from checkpoints import CheckpointError, load, restore, save
+from checkpoints import load, restore, save
 
 
 def sequential(optimizer, last=lr_scheduler.ExponentialLR):
@@ -75,18 +75,6 @@ def saved_run(name, path, steps=3):
         step(run)
     save(run, path)
     return run, load(path)
-
-
-def state_of(run):
-    return copy.deepcopy({name: piece.state_dict() for name, piece in run.items()})
-
-
-def refused(saved, run, match):
-    before, kept = state_of(run), copy.deepcopy(saved)
-    with pytest.raises(CheckpointError, match=match):
-        restore(saved, run)
-    assert same(state_of(run), before), "the run was changed"
-    assert same(saved, kept), "what was loaded was changed"
 
 
 @pytest.mark.parametrize("steps", [0, 3])
