@@ -49,7 +49,7 @@ oldest: export OMP_NUM_THREADS = 1
 oldest:
 	@$(PYTHON) tools/set_up.py --oldest
 	"$(subst .venv,.venv-oldest,$(VENV_PYTHON))" -m pytest -n 2 --dist worksteal --durations=10 \
-		--deselect=tests/test_notebook_runs.py::test_strict_nbval_on_every_notebook
+		--deselect=tests/lessons/test_notebook_runs.py::test_strict_nbval_on_every_notebook
 
 slides: setup
 	@"$(VENV_PYTHON)" tools/slides.py

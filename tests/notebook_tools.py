@@ -14,6 +14,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 SCRATCH = (
     ROOT / "build" / "tests"
 )  # inside the project: a notebook looks for fc_model.py from its folder upwards
+FILLER = r"\b(simply|just|note that|obviously|of course|basically|powerful|seamless\w*)\b"
 
 
 def read(path):
@@ -93,7 +94,7 @@ def run_nbval(*paths, **environment):
         "pytest",
         "--nbval",
         "--nbval-sanitize-with",
-        ROOT / "tests/nbval.cfg",
+        ROOT / "tests/lessons/nbval.cfg",
         *paths,
     ]
     command += [
@@ -139,3 +140,9 @@ def run_papermill(notebook, name, **parameters):
         f"the notebook left files in its working directory: {list(empty.iterdir())}"
     )
     return read(target)
+
+
+def times(notebook):
+    return re.findall(
+        r"\*\*Time:\*\* (\d+) minutes to teach, (\d+) for the exercises", notebook.cells[0].source
+    )

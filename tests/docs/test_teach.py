@@ -5,8 +5,17 @@ from itertools import groupby
 
 import nbformat
 import pytest
-from notebook_tools import NOTEBOOKS, ROOT, exercises, printed, read, run_papermill, tags
-from test_notebook_rules import FILLER, times
+from notebook_tools import (
+    FILLER,
+    NOTEBOOKS,
+    ROOT,
+    exercises,
+    printed,
+    read,
+    run_papermill,
+    tags,
+    times,
+)
 from wrong_answers import WRONG_ANSWERS
 
 TEXT = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-PROGRAM = Path(__file__).resolve().parents[1] / "notebooks" / "08_measure_loading.py"
+PROGRAM = Path(__file__).resolve().parents[2] / "notebooks" / "08_measure_loading.py"
 spec = importlib.util.spec_from_file_location("measure_loading", PROGRAM)
 program = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(program)

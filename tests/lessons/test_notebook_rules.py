@@ -7,7 +7,18 @@ import statistics
 
 import nbformat
 import pytest
-from notebook_tools import NOTEBOOKS, code_cells, exercises, marks, printed, read, slide_type, tags
+from notebook_tools import (
+    FILLER,
+    NOTEBOOKS,
+    code_cells,
+    exercises,
+    marks,
+    printed,
+    read,
+    slide_type,
+    tags,
+    times,
+)
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -21,7 +32,6 @@ METADATA = {
 SETUP = code_cells(read(NOTEBOOKS[0]))[0]
 # A memory address, a temporary or home folder, a duration: what another run or machine would print differently.
 UNSTABLE = r"0x[0-9a-f]{6,}|/tmp/|/var/folders|/home/|/root/|/Users/|[A-Z]:\\|\d\.?\d* ?(ms|µs|seconds|s)\b"
-FILLER = r"\b(simply|just|note that|obviously|of course|basically|powerful|seamless\w*)\b"
 
 
 def complaints(path, notebook):
@@ -178,12 +188,6 @@ def complaints(path, notebook):
 
 def asserts(cell):
     return any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cell.source)))
-
-
-def times(notebook):
-    return re.findall(
-        r"\*\*Time:\*\* (\d+) minutes to teach, (\d+) for the exercises", notebook.cells[0].source
-    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

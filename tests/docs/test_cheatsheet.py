@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import checkpoints
 import fc_model
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SHEET = ROOT / "docs" / "cheatsheet.md"
 TEXT = SHEET.read_text(encoding="utf-8")
 SIZES = (784, 512, 256, 128, 10)

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEV_CONTAINER = ROOT / ".devcontainer" / "devcontainer.json"
 BINDER = ROOT / ".binder"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "notebooks"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "notebooks"))
 import worker_data
 
 # A copy of the running process, which not every system has, and a new Python, which imports the classes.

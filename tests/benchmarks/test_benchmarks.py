@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).resolve().parents[1] / "benchmarks" / "checkpoint.py"
+FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "checkpoint.py"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-FILE = Path(__file__).resolve().parents[1] / "benchmarks" / "faults.py"
+FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "faults.py"
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the faults need os.fork")
 
 

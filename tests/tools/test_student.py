@@ -139,7 +139,7 @@ def execution_count(notebook):
 
 
 def broken_link(notebook):
-    notebook["cells"][-1]["source"].append("\n[the tests](../tests/test_frame.py)")
+    notebook["cells"][-1]["source"].append("\n[the tests](../tests/tools/test_frame.py)")
 
 
 def check_gone(notebook):

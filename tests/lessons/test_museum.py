@@ -12,7 +12,7 @@ from torch import nn
 import fc_model
 import helper
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "notebooks"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "notebooks"))
 import museum
 
 NOTEBOOK = next(path for path in NOTEBOOKS if path.stem.startswith("10_"))

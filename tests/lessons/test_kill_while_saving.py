@@ -8,7 +8,7 @@ import pytest
 
 from fc_model import CheckpointError, load_checkpoint
 
-PROGRAM = Path(__file__).resolve().parents[1] / "notebooks" / "04_kill_while_saving.py"
+PROGRAM = Path(__file__).resolve().parents[2] / "notebooks" / "04_kill_while_saving.py"
 
 
 def run(*arguments):
