@@ -1,4 +1,4 @@
-"""Write build/student: a copy of the series for a class, without solutions, speaker notes and outputs.
+"""Write build/student: a copy of the series for a class, without solutions and outputs.
 
     python tools/student.py
 
@@ -51,21 +51,15 @@ def write_copy(folder):
 
 
 def without_answers(notebook):
-    """Return a notebook (dict) without its solutions, speaker notes, outputs and execution counts."""
-    cells = [cell for cell in notebook["cells"] if not is_answer(cell["metadata"])]
+    """Return a notebook (dict) without its solutions, outputs and execution counts."""
+    cells = [
+        cell for cell in notebook["cells"] if "solution" not in cell["metadata"].get("tags", [])
+    ]
     blank = {"outputs": [], "execution_count": None}
     return {
         **notebook,
         "cells": [cell | blank if cell["cell_type"] == "code" else cell for cell in cells],
     }
-
-
-def is_answer(metadata):
-    """Return whether the metadata are those of a solution or of speaker notes."""
-    return (
-        "solution" in metadata.get("tags", [])
-        or metadata.get("slideshow", {}).get("slide_type") == "notes"
-    )
 
 
 if __name__ == "__main__":
