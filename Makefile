@@ -7,14 +7,16 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help setup run lab test oldest slides browser student cheatsheet torture bench rivals outputs clean
+.PHONY: help setup run lab test oldest book pdf slides browser student cheatsheet torture bench rivals outputs clean
 
 help:
 	$(info make setup    makes .venv with all packages; quick when nothing changed)
-	$(info make run      runs the whole series: results in build/notebooks, pages to read in build/html)
+	$(info make run      runs the whole series: results in build/notebooks, the book of them in build/html)
 	$(info make lab      opens the series in JupyterLab)
 	$(info make test     checks style, modules, notebooks, exercises)
 	$(info make oldest   runs the tests and every lesson with the lowest versions that requirements.txt allows)
+	$(info make book     makes the book from the stored outputs: build/html/index.html)
+	$(info make pdf      prints the book: build/book.pdf)
 	$(info make slides   makes a deck of each lesson to present: build/slides/index.html)
 	$(info make browser  opens lessons, decks and pages in a real JupyterLab and a headless Chromium, and checks them)
 	$(info make student  makes a copy of the series without solutions and outputs: build/student)
@@ -50,6 +52,13 @@ oldest:
 	@$(PYTHON) tools/set_up.py --oldest
 	"$(subst .venv,.venv-oldest,$(VENV_PYTHON))" -m pytest -n 2 --dist worksteal --durations=10 \
 		--deselect=tests/lessons/test_notebook_runs.py::test_strict_nbval_on_every_notebook
+
+# Executes nothing: `make run` makes the same book of what it has executed.
+book: setup
+	@"$(VENV_PYTHON)" tools/book.py
+
+pdf: setup
+	@"$(VENV_PYTHON)" tools/pdf.py
 
 slides: setup
 	@"$(VENV_PYTHON)" tools/slides.py

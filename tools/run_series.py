@@ -1,8 +1,8 @@
-"""Run every notebook of the series in order, two at a time, each in a fresh kernel, and write pages to read.
+"""Run every notebook of the series in order, two at a time, each in a fresh kernel, and make the book of them.
 
     python tools/run_series.py
 
-The executed notebooks go to build/notebooks, the pages to build/html. A notebook that fails does not stop the others.
+The executed notebooks go to build/notebooks, the book to build/html. A notebook that fails does not stop the others.
 """
 
 import ast
@@ -35,7 +35,7 @@ class Result:
 
 
 def main():
-    """Run the series, write the pages and print the table; return the exit code."""
+    """Run the series, print the table and write the book; return the exit code."""
     # A stream that is no terminal may know few characters, on Windows above all.
     sys.stdout.reconfigure(errors="replace")
     # Relative paths from here on: papermill would take braces in the folder's name for parameters.
@@ -57,16 +57,17 @@ def main():
             for k, path in enumerate(paths, start=1)
         ]
         # Its import takes seconds, in which this process would only wait.
-        from pages import write_pages
+        from book import write_book
 
         results = [each.result() for each in running]
     if sys.stderr.isatty():
         print("\n" * len(paths), file=sys.stderr)
-    page = write_pages(ROOT, results)
     failed = [result for result in results if result.error]
     print_table(results)
     for result in failed:
         print(f"{result.name}.ipynb failed in {result.where}: {result.error}")
+    notebooks = {result.name: result.notebook for result in results}
+    page = write_book(ROOT, notebooks, {result.name: state(result) for result in results})
     print(page.relative_to(ROOT).as_posix())
     return 1 if failed else 0
 
@@ -159,6 +160,13 @@ def asserts(source):
     except SyntaxError:
         return False
     return any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+
+
+def state(result):
+    """Return what the front page of the book says of a result."""
+    if result.error:
+        return f"**Failed in {result.where}.**"
+    return f"{result.passed} checks passed in {result.seconds:.1f} s"
 
 
 def print_table(results):
