@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 import papermill
@@ -111,7 +113,7 @@ def run_nbval(*paths, **environment):
     result = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "LESSON_FILES": str(SCRATCH / "nbval-files"), **environment},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -125,17 +127,20 @@ def run_papermill(notebook, name, **parameters):
     source, target, empty = folder / "in.ipynb", folder / "out.ipynb", folder / "empty"
     empty.mkdir(parents=True, exist_ok=True)
     write(notebook, source)
-    papermill.execute_notebook(
-        source,
-        target,
-        parameters,
-        kernel_name="python3",
-        cwd=empty,
-        progress_bar=False,
-        # The file is written once, at the end: writing it after each cell takes seconds.
-        request_save_on_cell_execute=False,
-        autosave_cell_every=0,
-    )
+    # A folder of its own for what the lesson writes: two runs of it may go on at a time.
+    with mock.patch.dict(os.environ, LESSON_FILES=str(folder / "files")):
+        papermill.execute_notebook(
+            source,
+            target,
+            parameters,
+            kernel_name="python3",
+            cwd=empty,
+            progress_bar=False,
+            # The file is written once, at the end: writing it after each cell takes seconds.
+            request_save_on_cell_execute=False,
+            autosave_cell_every=0,
+        )
+    shutil.rmtree(folder / "files", ignore_errors=True)
     assert not list(empty.iterdir()), (
         f"the notebook left files in its working directory: {list(empty.iterdir())}"
     )

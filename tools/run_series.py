@@ -42,6 +42,8 @@ def main():
     os.chdir(ROOT)
     # Two kernels that both use two threads on two cores slow each other down tenfold.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Not build/lessons: a learner may have one of the lessons open.
+    os.environ.setdefault("LESSON_FILES", str(ROOT / "build" / "run"))
     # Without it each kernel that starts warns of its own debugger.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     paths = sorted(Path("notebooks").glob("[0-9]*.ipynb"))

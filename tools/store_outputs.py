@@ -23,13 +23,15 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
-CELL_METADATA = ("tags", "slideshow", "jupyter")
+CELL_METADATA = ("tags", "slideshow", "jupyter", "alt")
 
 
 def main(arguments):
     """Store each notebook; return the exit code."""
     sys.stdout.reconfigure(errors="replace")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    # Not build/lessons: a learner may have one of the lessons open.
+    os.environ.setdefault("LESSON_FILES", str(ROOT / "build" / "run"))
     paths = [Path(argument) for argument in arguments] or sorted(
         (ROOT / "notebooks").glob("[0-9]*.ipynb")
     )

@@ -1,9 +1,8 @@
 """The catalogue of lesson 10, against what the lesson says of its exhibits; and that nothing false can hang there."""
 
 import re
-import sys
-from pathlib import Path
 
+import museum
 import pytest
 import torch
 from notebook_tools import NOTEBOOKS, read
@@ -11,9 +10,6 @@ from torch import nn
 
 import fc_model
 import helper
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "notebooks"))
-import museum
 
 NOTEBOOK = next(path for path in NOTEBOOKS if path.stem.startswith("10_"))
 

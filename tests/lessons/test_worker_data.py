@@ -1,15 +1,11 @@
 """The datasets that lesson 06 hands to worker processes."""
 
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "notebooks"))
 import worker_data
+from torch.utils.data import DataLoader
 
 # A copy of the running process, which not every system has, and a new Python, which imports the classes.
 METHODS = [

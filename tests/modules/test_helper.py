@@ -5,7 +5,9 @@ import doctest
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
+import figures
 import matplotlib.pyplot as plt
 import numpy as np
 import psutil
@@ -27,6 +29,36 @@ def bars(ax):
     """(left, right) of each bar that broken_barh drew, in the order of drawing."""
     boxes = [path.get_extents() for collection in ax.collections for path in collection.get_paths()]
     return [(round(box.x0), round(box.x1)) for box in boxes]
+
+
+# ---------------------------------------------------------------- folder
+
+
+def test_a_folder_of_a_lesson_is_emptied_and_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("LESSON_FILES", str(tmp_path))
+    folder = helper.folder("04")
+    assert folder == tmp_path / "04" and list(folder.iterdir()) == []
+    (folder / "sub").mkdir()
+    (folder / "sub" / "old.pth").touch()
+    other = helper.folder("05") / "other.pth"
+    other.touch()
+    assert list(helper.folder("04").iterdir()) == [] and other.exists()
+
+
+def test_without_the_variable_a_folder_is_one_of_the_project(monkeypatch, tmp_path):
+    monkeypatch.delenv("LESSON_FILES", raising=False)
+    assert Path(helper.__file__).parent == helper.ROOT
+    monkeypatch.setattr(helper, "ROOT", tmp_path)
+    assert helper.folder("04") == tmp_path / "build" / "lessons" / "04"
+
+
+@pytest.mark.parametrize("lesson", ["4", "..", "", "04/..", "004", "ab"])
+def test_a_folder_that_is_none_of_a_lesson_is_refused(lesson, tmp_path, monkeypatch):
+    monkeypatch.setenv("LESSON_FILES", str(tmp_path))
+    (tmp_path / "kept").touch()
+    with pytest.raises(ValueError, match="two digits such as '04', got"):
+        helper.folder(lesson)
+    assert (tmp_path / "kept").exists()
 
 
 # ---------------------------------------------------------------- regression_data
@@ -219,7 +251,7 @@ def test_plot_fits_draws_the_points_and_a_red_line_in_each_panel(count):
 
 def test_plot_history_draws_both_losses_and_the_accuracy():
     history = [(40, 1.7, 1.0, 0.66), (80, 1.1, 0.8, 0.70), (120, 0.9, 0.7, 0.75)]
-    left, right = helper.plot_history(history)
+    left, right = figures.plot_history(history)
     curves = {line.get_label(): line.get_xydata().tolist() for line in left.lines}
     assert curves == {
         "training loss": [[40, 1.7], [80, 1.1], [120, 0.9]],
@@ -245,7 +277,7 @@ def saved(tmp_path):
 def test_plot_ladder_draws_each_resumed_run_over_the_second_half_of_the_whole_one():
     losses = [2.0, 1.5, 1.2, 1.0, 0.9, 0.8]
     rungs = {"weights": [3.0, 2.0], "two": [1.1, 0.9], "three": [1.0, 0.7], "all": losses[4:]}
-    axes = helper.plot_ladder(losses, rungs)
+    axes = figures.plot_ladder(losses, rungs)
     assert [ax.get_title() for ax in axes.flat] == list(rungs)
     for ax, resumed in zip(axes.flat, rungs.values()):
         whole, part, interruption = ax.lines
@@ -263,7 +295,7 @@ def test_plot_ladder_draws_each_resumed_run_over_the_second_half_of_the_whole_on
 def test_plot_widths_colours_what_fits_green_and_what_does_not_red():
     networks = {"one": [8, 4, 2, 2], "other": [8, 4, 3, 2]}
     green, red, grey = (to_rgb(color) for color in (helper.GREEN, helper.RED, helper.GREY))
-    axes = helper.plot_widths(networks)
+    axes = figures.plot_widths(networks)
     assert [ax.get_title() for ax in axes] == list(networks)
     for ax, widths in zip(axes, networks.values()):
         assert [bar.get_height() for bar in ax.patches[:4]] == widths
@@ -279,7 +311,7 @@ def test_plot_parameters_draws_a_bar_a_layer_and_a_colour_a_kind():
     model = nn.Sequential(
         nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Sequential(nn.Linear(4, 2, bias=False))
     )
-    ax = helper.plot_parameters(model)
+    ax = figures.plot_parameters(model)
     heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in ax.patches}
     assert heights == {0: 16, 1: 8, 2: 8}  # the ReLU has none
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
@@ -297,7 +329,7 @@ def test_plot_parameters_draws_a_bar_a_layer_and_a_colour_a_kind():
 
 def test_plot_units_draws_the_weights_of_the_first_eight_units_as_images():
     networks = {name: Network(784, 10, [9, 4]) for name in ("before", "after")}
-    axes = helper.plot_units(networks)
+    axes = figures.plot_units(networks)
     assert axes.shape == (2, 8) and [row[0].get_ylabel() for row in axes] == ["before", "after"]
     for row, network in zip(axes, networks.values()):
         for ax, weights in zip(row, network.hidden_layers[0].weight.detach()):
@@ -310,7 +342,7 @@ def test_plot_agreement_is_green_only_where_all_answers_are_equal():
     answers = torch.rand(3, 5)
     close = answers.clone()
     close[0, 0] += 1e-6
-    axes = helper.plot_agreement(answers, {"same": answers.clone(), "almost": close})
+    axes = figures.plot_agreement(answers, {"same": answers.clone(), "almost": close})
     assert [ax.get_title() for ax in axes] == ["same", "almost"]
     for ax, color in zip(axes, (helper.GREEN, helper.RED)):
         (dots,) = ax.collections
@@ -348,14 +380,14 @@ def test_error_of_does_not_keep_the_kernel_from_stopping(error):
         helper.error_of(stop)
 
 
-def test_moved_lists_the_keys_of_other_numbers_parameters_and_buffers():
+def test_changed_lists_the_keys_of_other_numbers_parameters_and_buffers():
     model = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
     other = copy.deepcopy(model)
-    assert helper.moved(model, other) == []
+    assert helper.changed(model, other) == []
     other(torch.ones(3, 2))
     other[0].bias.data[0] += 1e-6
     buffers = [f"1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")]
-    assert helper.moved(model, other) == helper.moved(other, model) == ["0.bias", *buffers]
+    assert helper.changed(model, other) == helper.changed(other, model) == ["0.bias", *buffers]
 
 
 @pytest.mark.parametrize(
@@ -416,7 +448,7 @@ def safetensors(tmp_path):
 def test_plot_safetensors_draws_a_bar_exactly_over_the_numbers_of_each_tensor(safetensors):
     path, tensors = safetensors
     content = path.read_bytes()
-    ax = helper.plot_safetensors(path)
+    ax = figures.plot_safetensors(path)
     length, header, *numbers = bars(ax)
     assert length == (0, 8) and header == (8, 8 + int.from_bytes(content[:8], "little"))
     drawn = [content[start:end] for start, end in numbers]
@@ -426,13 +458,13 @@ def test_plot_safetensors_draws_a_bar_exactly_over_the_numbers_of_each_tensor(sa
         ax.get_title() == f"checkpoint.safetensors: {len(content):,} bytes"
         and ax.get_xlim() == (0, len(content))
     )
-    wide = helper.plot_safetensors(path, width=20_000)
+    wide = figures.plot_safetensors(path, width=20_000)
     assert wide.get_xlim() == (0, 20_000) and texts(wide) == ["large"]
 
 
 def test_plot_safetensors_refuses_another_file(saved):
     with pytest.raises(ValueError):
-        helper.plot_safetensors(saved)
+        figures.plot_safetensors(saved)
 
 
 def test_plot_flips_draws_a_stroke_at_each_byte_in_the_colour_of_its_outcome(safetensors, tmp_path):
@@ -440,7 +472,7 @@ def test_plot_flips_draws_a_stroke_at_each_byte_in_the_colour_of_its_outcome(saf
         "one": [(5, "wrong"), (7, "right"), (9, "wrong"), (11, "error")],
         "other": [(5, "error")],
     }
-    ax = helper.plot_flips(helper.plot_safetensors(safetensors[0]), strips)
+    ax = figures.plot_flips(figures.plot_safetensors(safetensors[0]), strips)
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         "the file",
         "one\n50% wrong",
@@ -471,7 +503,7 @@ def test_plot_decisions_draws_each_question_its_answer_and_the_ways_between():
         ("Train on?", "checkpoint"),
         ("Share it?", "safetensors"),
     ]
-    ax = helper.plot_decisions(decisions, otherwise="Ask again")
+    ax = figures.plot_decisions(decisions, otherwise="Ask again")
     places = {
         text.get_text(): text.get_position()
         for text in ax.texts
@@ -505,15 +537,15 @@ def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
     helper.imshow(torch.zeros(28, 28), title="Image")
     helper.view_classify(torch.zeros(28, 28), torch.full((10,), 0.1), version="Fashion")
     helper.plot_fits(x, y, {"fit": y})
-    helper.plot_history([(40, 1.7, 1.0, 0.66)] * 2)
-    helper.plot_ladder([2.0, 1.0], {key: [1.0] for key in "abcd"})
-    helper.plot_widths({"one": [8, 4, 2], "other": [8, 3, 2]})
-    helper.plot_parameters(nn.Linear(2, 1))
-    helper.plot_units({"one": Network(784, 10, [8])})
-    helper.plot_agreement(torch.rand(9), {"other": torch.rand(9)})
+    figures.plot_history([(40, 1.7, 1.0, 0.66)] * 2)
+    figures.plot_ladder([2.0, 1.0], {key: [1.0] for key in "abcd"})
+    figures.plot_widths({"one": [8, 4, 2], "other": [8, 3, 2]})
+    figures.plot_parameters(nn.Linear(2, 1))
+    figures.plot_units({"one": Network(784, 10, [8])})
+    figures.plot_agreement(torch.rand(9), {"other": torch.rand(9)})
     helper.plot_grid({"one": {"a": True}}, ("yes", "no"), "title", "column", "row")
     helper.plot_zip(saved)
-    helper.plot_decisions([("Question?", "answer")] * 3, otherwise="another")
+    figures.plot_decisions([("Question?", "answer")] * 3, otherwise="another")
     for number in plt.get_fignums():
         path = tmp_path / f"{number}.png"
         plt.figure(number).savefig(path, dpi=40)
@@ -546,7 +578,7 @@ def loading_rows(*sizes):
 def test_plot_loading_sizes_draws_what_counts_as_bars_and_measurements_as_dots():
     rows = loading_rows(10_000_000, 20_000_000)
     rows.append({**rows[0], "way": "measured once"})
-    left, right = helper.plot_loading_sizes(rows)
+    left, right = figures.plot_loading_sizes(rows)
     assert sorted(bar.get_height() for bar in left.patches) == pytest.approx(
         [0.01, 0.02, 0.02, 0.04]
     )
@@ -560,11 +592,11 @@ def test_plot_loading_sizes_draws_what_counts_as_bars_and_measurements_as_dots()
     ]
     assert [label.get_text() for label in right.get_xticklabels()] == ["10", "20"]
     with pytest.raises(ValueError, match="more than one size"):
-        helper.plot_loading_sizes(rows[:2])
+        figures.plot_loading_sizes(rows[:2])
 
 
 def test_plot_loading_ways_draws_a_pale_bar_behind_each():
-    left, right = helper.plot_loading_ways(loading_rows(10_000_000))
+    left, right = figures.plot_loading_ways(loading_rows(10_000_000))
     assert [label.get_text() for label in left.get_yticklabels()] == ["whole model", "state_dict"]
     assert [bar.get_width() for bar in left.patches] == pytest.approx([0.02, 0.04, 0.01, 0.02])
     assert [bar.get_width() for bar in right.patches] == pytest.approx([1.5, 2.5, 1, 2])
@@ -626,7 +658,7 @@ def test_bytes_log_probabilities_and_an_empty_history_are_refused():
     with pytest.raises(ValueError, match=r"become probabilities by \.exp\(\)"):
         helper.view_classify(torch.zeros(28, 28), torch.full((10,), 0.1).log())
     with pytest.raises(ValueError, match="history is empty"):
-        helper.plot_history([])
+        figures.plot_history([])
 
 
 class OfItsOwn(BaseException):
@@ -646,7 +678,7 @@ def test_an_error_that_is_no_exception_is_reported_too(capsys):
 
 def test_plot_rows_draws_a_bar_a_row_in_the_colour_of_its_rank(tmp_path):
     one = {"a": (24, [(0, 0, 2), (1, 2, 1)]), "b": (1, [(0, 0, 1)])}
-    axes = helper.plot_rows({"one": one, "other": {"a": (3, [(3, 0, 1)])}})
+    axes = figures.plot_rows({"one": one, "other": {"a": (3, [(3, 0, 1)])}})
     drawn = [
         [(bar.get_xy(), bar.get_width(), to_rgb(bar.get_facecolor())) for bar in ax.patches]
         for ax in axes

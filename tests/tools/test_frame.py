@@ -262,6 +262,7 @@ def write_notebook(path, *cells):
                 "tags": tags,
                 "jupyter": {"source_hidden": True, "outputs_hidden": True},
                 "editor": "x",
+                "alt": "A red square.",
             }
             notebook.cells.append(
                 nbformat.v4.new_code_cell(source, id=f"code-{i}", metadata=metadata)
@@ -294,7 +295,11 @@ def test_store_outputs_writes_one_form(tmp_path):
     )
     assert [cell.id for cell in notebook.cells] == ["text-0", "code-1", "code-2", "code-3"]
     assert [printing.execution_count, figure.execution_count, empty.execution_count] == [1, 2, None]
-    assert printing.metadata == {"tags": ["setup"], "jupyter": {"source_hidden": True}}
+    assert printing.metadata == {
+        "tags": ["setup"],
+        "jupyter": {"source_hidden": True},
+        "alt": "A red square.",
+    }
     stream, result = printing.outputs
     assert (
         stream.text == "é 0\né 1\né 2\n"
