@@ -1,5 +1,7 @@
 """Each notebook shows what one gets, holds with other parameters, and its exercises can be solved."""
 
+import contextlib
+import io
 import re
 
 import nbformat
@@ -10,12 +12,17 @@ from notebook_tools import (
     SCRATCH,
     code_cells,
     marks,
+    printed,
     read,
     run_nbval,
     run_papermill,
     solve,
+    tags,
     write,
 )
+from wrong_answers import WRONG_ANSWERS
+
+import helper
 
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -43,13 +50,48 @@ OTHERS = {
 
 @by_name
 def test_claims_hold_with_another_seed_and_other_parameters_and_only_solutions_earn_marks(path):
-    """From another working directory. The browser's tests run each lesson with a third seed, 7."""
+    """From another working directory. The browser's tests run each lesson with a third seed, 7.
+
+    A learner's way through an exercise: the untouched stub, each known wrong answer, the solution.
+    """
     seed = 11 if own_seed(path) == 2019 else 2019
     assert own_seed(path) not in (seed, 7)
-    notebook = run_papermill(solve(read(path)), path.stem, SEED=seed, **OTHERS.get(path.stem, {}))
+    notebook = answer_wrongly(solve(read(path)))
+    notebook = run_papermill(notebook, path.stem, SEED=seed, **OTHERS.get(path.stem, {}))
     assert not any(marks(notebook, "tried").values()), "an untouched stub earned a mark"
     found = marks(notebook, "again")
     assert found and all(found.values()), found
+    assert misjudged(notebook) == []
+
+
+def answer_wrongly(notebook):
+    """Between the check of each stub and its solution: each known wrong answer, and the check once more."""
+    for check in [cell for cell in notebook.cells if "tried" in tags(cell)]:
+        after = notebook.cells.index(check) + 1
+        for hint, source in reversed(WRONG_ANSWERS[name_of(check)]):
+            wrong = nbformat.v4.new_code_cell(source)
+            again = nbformat.v4.new_code_cell(check.source, metadata={"tags": ["wrong"]})
+            again.metadata["hint"] = hint
+            notebook.cells[after:after] = [wrong, again]
+    return notebook
+
+
+def misjudged(notebook):
+    """The checks that printed another hint on a wrong answer than the one that is expected, or a mark."""
+    found = []
+    for cell in notebook.cells:
+        if "wrong" in tags(cell):
+            said, hint = printed(cell).strip(), cell.metadata["hint"]
+            expected = f"⬜ Exercise {name_of(cell)}: not yet. {hint.removesuffix('…')}"
+            if said != expected and not (hint.endswith("…") and said.startswith(expected)):
+                found.append(f"expected {expected!r}, printed {said!r}")
+    return found
+
+
+def name_of(check):
+    """The name of the exercise that a cell checks."""
+    (name,) = re.findall(r'helper\.exercise\("([\d.]+)"\)', check.source)
+    return name
 
 
 # The spoiled cases: each check above has to fail on a notebook spoiled on purpose.
@@ -123,3 +165,26 @@ def test_marks_tell_stub_right_solution_and_wrong_solution_apart():
     solved = run_papermill(solve(notebook), "marks")
     assert marks(solved, "tried") == {"9.1": False, "9.2": False, "9.3": True}
     assert marks(solved, "again") == {"9.1": False, "9.2": True, "9.3": False}
+
+
+@pytest.mark.parametrize(
+    ("hint", "answer", "complaint"),
+    [
+        ("think", "answer = 41", None),
+        ("think…", "answer = 41", None),
+        ("think twice", "answer = 41", "not yet. think twice', printed"),
+        ("think", "answer = 42", "printed '✅ Exercise 9.1'"),
+    ],
+)
+def test_a_check_that_misjudges_a_wrong_answer_is_caught(hint, answer, complaint, monkeypatch):
+    monkeypatch.setitem(WRONG_ANSWERS, "9.1", [(hint, answer)])
+    check = 'with helper.exercise("9.1"):\n    assert answer == 42, "think"'
+    cell = nbformat.v4.new_code_cell(check, metadata={"tags": ["tried"]})
+    notebook = answer_wrongly(nbformat.v4.new_notebook(cells=[cell]))
+    for wrong, again in zip(notebook.cells[1::2], notebook.cells[2::2]):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(wrong.source + "\n" + again.source, {"helper": helper})
+        again.outputs = [nbformat.v4.new_output("stream", text=output.getvalue())]
+    found = misjudged(notebook)
+    assert (complaint in found[0]) if complaint else found == []
