@@ -1,5 +1,7 @@
 """Settings of the book. tools/book.py brings its pages together in build/book and calls Sphinx."""
 
+import re
+
 from lessons import SERIES
 
 project = SERIES
@@ -10,6 +12,7 @@ exclude_patterns = ["**.ipynb_checkpoints"]
 # The outputs that the notebooks hold; a book executes nothing.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 # Headings are targets by the names that GitHub gives them, too.
 myst_heading_anchors = 3
 # A block without a language is mostly a message, and no Python.
@@ -18,22 +21,25 @@ highlight_language = "none"
 html_theme = "sphinx_book_theme"
 html_title = SERIES
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_css_files = ["book.css"]
-html_js_files = ["book.js"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
 html_show_sphinx = False
+html_use_index = False
 # Summaries in the search are fetched, which a browser refuses for files.
 html_show_search_summary = False
-html_use_index = False
+html_context = {"default_mode": "auto"}
+html_sidebars = {"**": ["home.html", "search-button-field.html", "sbt-sidebar-nav.html"]}
 html_theme_options = {
-    "home_page_in_toc": True,
     "use_download_button": False,
     "use_fullscreen_button": False,
     "show_toc_level": 2,
     "toc_title": "On this page",
     "search_bar_text": "Search",
+    "secondary_sidebar_items": {"**": ["page-toc.html"], "index": []},
+    "navbar_persistent": [],
     "footer_content_items": [],
 }
 
@@ -41,3 +47,20 @@ html_theme_options = {
 copybutton_selector = (
     "div.cell_input pre, div[class*='highlight-']:not(.output, .highlight-none) > .highlight > pre"
 )
+
+FOLD = re.compile(
+    r'<details class="admonition hide [\w-]+">\s*<summary[^>]*>\s*<p[^>]*>(.*?)</p>.*?</summary>',
+    re.DOTALL,
+)
+
+
+def plain_folds(app, page, template, context, doctree):
+    """Name what is folded by the words in sight; myst-nb reads "Toggle hidden content" aloud."""
+    if "body" in context:
+        fold = r'<details class="fold"><summary>\1</summary>'
+        context["body"] = FOLD.sub(fold, context["body"])
+
+
+def setup(app):
+    """Let Sphinx call what is above for each page."""
+    app.connect("html-page-context", plain_folds)

@@ -24,11 +24,11 @@ from sphinx.cmd.build import build_main
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".svg"}
 # Pages whose first heading is the name of the series get one that tells them from the others.
 HEADINGS = {"README.md": "README", "docs/cheatsheet.md": "Cheat sheet"}
-# What is folded, by the tag of its cell: myst-nb's own tag, and the lines on which one clicks.
+# What is folded, by the tag of its cell: myst-nb's own tag, and the words on which one clicks.
 FOLDED = {
-    "setup": ("hide-cell", "Set-up", "Set-up"),
-    "proof": ("hide-cell", "The proof", "The proof"),
-    "hide-input": ("hide-input", "Show the code", "Hide the code"),
+    "setup": ("hide-cell", "Set-up"),
+    "proof": ("hide-cell", "The proof"),
+    "hide-input": ("hide-input", "The code"),
 }
 CODE = re.compile(r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2[`~]* *$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
@@ -221,9 +221,9 @@ def set_options(cell):
     options = {}
     for tag in tags:
         if tag in FOLDED:
-            fold, show, hide = FOLDED[tag]
+            fold, words = FOLDED[tag]
             cell.metadata["tags"] = [*tags, fold]
-            options |= {"code_prompt_show": show, "code_prompt_hide": hide}
+            options |= {"code_prompt_show": words, "code_prompt_hide": words}
     if alt := cell.metadata.get("alt"):
         options["image"] = {"alt": alt}
     cell.metadata["mystnb"] = options
