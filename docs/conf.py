@@ -54,13 +54,16 @@ FOLD = re.compile(
 )
 
 
-def plain_folds(app, page, template, context, doctree):
-    """Name what is folded by the words in sight; myst-nb reads "Toggle hidden content" aloud."""
+def easy_to_hear(app, page, template, context, doctree):
+    """Change what a screen reader would read aloud and nobody understands.
+
+    myst-nb calls each fold "Toggle hidden content", and a table's empty corner would be a heading.
+    """
     if "body" in context:
-        fold = r'<details class="fold"><summary>\1</summary>'
-        context["body"] = FOLD.sub(fold, context["body"])
+        body = FOLD.sub(r'<details class="fold"><summary>\1</summary>', context["body"])
+        context["body"] = re.sub(r'<th class="head[^>]*><p></p></th>', "<td></td>", body)
 
 
 def setup(app):
-    """Let Sphinx call what is above for each page."""
-    app.connect("html-page-context", plain_folds)
+    """Let Sphinx call easy_to_hear for each page."""
+    app.connect("html-page-context", easy_to_hear)

@@ -137,6 +137,10 @@ class Book:
         path = self.root / "notebooks" / f"{name}.ipynb"
         lesson = copy.deepcopy(notebook)
         title_first(lesson, name)
+        # What a kernel notes when it has run.
+        lesson.metadata.setdefault(
+            "language_info", {"name": "python", "pygments_lexer": "ipython3"}
+        )
         for cell in lesson.cells:
             set_options(cell)
             if cell.cell_type == "markdown":
