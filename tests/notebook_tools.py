@@ -13,9 +13,10 @@ import papermill
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-SCRATCH = (
-    ROOT / "build" / "tests"
-)  # inside the project: a notebook looks for fc_model.py from its folder upwards
+# Inside the project: a notebook looks for fc_model.py from its folder upwards.
+SCRATCH = ROOT / "build" / "tests"
+# The lessons that do not keep the rules of tests/lessons/test_lesson_form.py yet. It must become empty.
+NOT_REWRITTEN = [path.stem for path in NOTEBOOKS]
 FILLER = r"\b(simply|just|note that|obviously|of course|basically|powerful|seamless\w*)\b"
 
 
@@ -47,8 +48,11 @@ def printed(cell):
 
 
 def exercises(notebook):
-    """(name, stub, check, solution) cells of each exercise, told by their tags and their order."""
-    cells, found = notebook.cells, []
+    """(name, stub, check, solution) cells of each exercise, told by their tags and their order.
+
+    A hint may stand between the check and the solution.
+    """
+    cells, found = [cell for cell in notebook.cells if "hint" not in tags(cell)], []
     for i, cell in enumerate(cells):
         if "exercise" in tags(cell):
             stub, check, solution = cells[i : i + 3]
@@ -148,6 +152,6 @@ def run_papermill(notebook, name, **parameters):
 
 
 def times(notebook):
-    return re.findall(
-        r"\*\*Time:\*\* (\d+) minutes to teach, (\d+) for the exercises", notebook.cells[0].source
-    )
+    """The minutes for reading and for the exercises that a lesson names, a pair of texts in a list."""
+    form = r"\*\*Time:\*\* (\d+) minutes(?: to teach)?,(?: and)? (\d+) for the exercises"
+    return re.findall(form, notebook.cells[0].source)

@@ -1,24 +1,22 @@
-"""docs/instructors.md: its minutes add up, its sections and exercises exist, and its hints are those of the checks."""
+"""docs/teach: run sheets add up, sections and exercises exist, hints are those of the checks, clocks go on."""
 
 import re
 from itertools import groupby
 
-import nbformat
 import pytest
 from notebook_tools import (
     FILLER,
     NOTEBOOKS,
     ROOT,
     exercises,
-    printed,
     read,
-    run_papermill,
-    tags,
     times,
 )
 from wrong_answers import WRONG_ANSWERS
 
-TEXT = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
+FOLDER = ROOT / "docs" / "teach"
+TEXT = (FOLDER / "index.md").read_text(encoding="utf-8")
+PAGES = {path.stem: (FOLDER / f"{path.stem}.md").read_text(encoding="utf-8") for path in NOTEBOOKS}
 EXERCISES = [name for path in NOTEBOOKS for name, *_ in exercises(read(path))]
 
 
@@ -57,18 +55,54 @@ def problems_of_sheet(sheet, total):
     return found
 
 
-def problems_of_hints(text):
-    """Where the tables of exercises and the wrong answers that are tried differ, one string each."""
-    listed = {}
-    for row in rows(text.partition("\n## The exercises")[2].partition("\n## ")[0]):
-        if re.fullmatch(r"\d+\.\d+", row[0]):
-            listed.setdefault(row[0], []).append(row[3].strip("` "))
-    found = [f"{name} has no row" for name in EXERCISES if name not in listed]
+def listed_hints(page):
+    """{exercise: hints} of the tables in a lesson's page; a table stands below its exercise's heading."""
+    found, name = {}, ""
+    for line in page.splitlines():
+        name = (re.findall(r"^#+ Exercise (\d+\.\d+)", line) or [name])[0]
+        if re.fullmatch(r"\| .* \| .* \|", line) and "---" not in line:
+            found.setdefault(name, []).append(rows(line)[0][1].strip("` "))
+    return {name: hints[1:] for name, hints in found.items()}
+
+
+def problems_of_hints(pages):
+    """Where the tables of wrong answers and those that are tried differ, one string each."""
+    listed = {name: hints for page in pages for name, hints in listed_hints(page).items()}
+    found = [f"{name} has no table" for name in EXERCISES if name not in listed]
     for name in listed.keys() | WRONG_ANSWERS.keys():
         tried = [hint for hint, _ in WRONG_ANSWERS.get(name, [])]
         if listed.get(name) != tried:
             found.append(f"{name} lists {listed.get(name)}, and tried is {tried}")
     return found
+
+
+def clock(page):
+    """The clock lines of a page: (section or exercise, first minute, last minute), in order."""
+    form = r"^#+ (.*?)(?:, not on a slide)?\n\n\*(\d+):(\d\d) to (\d+):(\d\d)\*$"
+    return [
+        (part, int(h1) * 60 + int(m1), int(h2) * 60 + int(m2))
+        for part, h1, m1, h2, m2 in re.findall(form, page, re.MULTILINE)
+    ]
+
+
+def problems_of_clock(page, minutes):
+    """What is wrong with the clock of a page; minutes is {section or exercise: minutes} of the lesson."""
+    found, now = [], 0
+    for part, start, end in clock(page):
+        if start != now:
+            found.append(f"{part} begins at {start}, and the part before ends at {now}")
+        if end - start != minutes.get(part):
+            found.append(f"{part} takes {end - start} minutes, planned are {minutes.get(part)}")
+        now = end
+    if now != sum(minutes.values()):
+        found.append(f"the clock ends at {now}, the lesson takes {sum(minutes.values())} minutes")
+    return found
+
+
+def planned(number):
+    """{section or exercise: minutes} of a lesson, out of the run sheets of the three days."""
+    sheets = list(run_sheets(TEXT).values())[2:]
+    return {row[2]: int(row[0]) for sheet, _ in sheets for row in sheet if row[1] == number}
 
 
 @pytest.mark.parametrize("title", run_sheets(TEXT))
@@ -94,28 +128,20 @@ def test_the_three_days_give_each_lesson_the_times_that_it_names():
 
 
 def test_the_hints_are_those_of_the_wrong_answers():
-    assert problems_of_hints(TEXT) == []
+    assert problems_of_hints(PAGES.values()) == []
 
 
-# The hints of the others hold too. To try them as well takes minutes: NOTEBOOKS without [:2].
-@pytest.mark.parametrize("path", NOTEBOOKS[:2], ids=lambda path: path.stem)
-def test_the_checks_give_these_hints(path):
-    notebook, expected = read(path), []
-    for name, _stub, check, _solution in exercises(notebook):
-        after = notebook.cells.index(check) + 1
-        for _, source in reversed(WRONG_ANSWERS[name]):
-            again = nbformat.v4.new_code_cell(check.source, metadata={"tags": ["again"]})
-            notebook.cells[after:after] = [nbformat.v4.new_code_cell(source), again]
-        expected += [f"⬜ Exercise {name}: not yet. {hint}" for hint, _ in WRONG_ANSWERS[name]]
-    notebook = run_papermill(notebook, f"{path.stem}-wrong")
-    found = [printed(cell).removesuffix("\n") for cell in notebook.cells if "again" in tags(cell)]
-    assert found == expected
+@pytest.mark.parametrize("stem", PAGES)
+def test_the_clock_of_a_page_goes_on_to_the_end_of_the_lesson(stem):
+    assert problems_of_clock(PAGES[stem], planned(stem[:2])) == []
 
 
-def test_links_lead_somewhere_and_no_word_is_filler():
-    prose = re.sub(r"```.*?```|`[^`]*`", "", TEXT, flags=re.DOTALL)
+@pytest.mark.parametrize("name", ["index", *PAGES])
+def test_links_lead_somewhere_and_no_word_is_filler(name):
+    text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
     for target in re.findall(r"\]\((?!https:)([^)]+)\)", prose):
-        assert (ROOT / "docs" / target).exists(), target
+        assert (FOLDER / target).exists(), target
     assert re.findall(FILLER, prose, re.IGNORECASE) == []
 
 
@@ -140,10 +166,25 @@ def test_a_spoiled_run_sheet_is_caught(old, new, problem):
     ("old", "new", "problem"),
     [
         ("B: somebody else loads it", "B: somebody", "0.2 lists"),
-        ("\n| 6.4 |", "\n| 6.5 |", "6.4 has no row"),
+        ("Exercise 0.3", "Exercise 6.5", "0.3 has no table"),
     ],
 )
 def test_a_spoiled_hint_is_caught(old, new, problem):
-    assert old in TEXT
-    found = problems_of_hints(TEXT.replace(old, new))
+    pages = [page.replace(old, new) for page in PAGES.values()]
+    assert any(problem in each for each in problems_of_hints(pages))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("to 0:08*", "to 0:09*", "takes 6 minutes, planned are 5"),
+        ("*0:08 to", "*0:09 to", "begins at 9, and the part before ends at 8"),
+        ("\n*0:00 to 0:03*\n", "\n", "begins at 3"),
+        ("## Recap\n", "## The end\n", "planned are None"),
+    ],
+)
+def test_a_spoiled_clock_is_caught(old, new, problem):
+    page = PAGES[NOTEBOOKS[1].stem]
+    assert old in page
+    found = problems_of_clock(page.replace(old, new), planned("01"))
     assert any(problem in each for each in found), found

@@ -59,9 +59,6 @@ def test_the_rest_of_a_notebook_is_as_it_was(path, folder):
     kept = [
         cell for cell in original["cells"] if "solution" not in cell["metadata"].get("tags", [])
     ]
-    kept = [
-        cell for cell in kept if cell["metadata"].get("slideshow", {}).get("slide_type") != "notes"
-    ]
     assert len(kept) < len(original["cells"])
     for cell in kept:
         if cell["cell_type"] == "code":
@@ -69,10 +66,10 @@ def test_the_rest_of_a_notebook_is_as_it_was(path, folder):
     assert copy == {**original, "cells": kept}
 
 
-def test_speaker_notes_go():
-    metadata = [{}, {"slideshow": {"slide_type": "notes"}}, {"slideshow": {"slide_type": "slide"}}]
+def test_hints_stay_and_solutions_go():
+    metadata = [{}, {"tags": ["hint"]}, {"tags": ["solution"]}]
     cells = [{"cell_type": "markdown", "metadata": each, "source": []} for each in metadata]
-    assert student.without_answers({"cells": cells})["cells"] == [cells[0], cells[2]]
+    assert student.without_answers({"cells": cells})["cells"] == cells[:2]
 
 
 def test_it_is_written_anew(folder):
@@ -82,7 +79,7 @@ def test_it_is_written_anew(folder):
     assert not litter.exists() and (folder / "notebooks" / NOTEBOOKS[0].name).exists()
 
 
-def test_the_copy_passes_its_own_tests(folder):
+def test_the_copy_passes_its_own_tests(folder, tmp_path):
     # One notebook is enough here: the others run as part of the series, with their solutions and without.
     command = [
         sys.executable,
@@ -99,6 +96,7 @@ def test_the_copy_passes_its_own_tests(folder):
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     environment.pop("PYTEST_ADDOPTS", None)
+    environment["LESSON_FILES"] = str(tmp_path)
     result = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, encoding="utf-8"
     )
@@ -125,8 +123,10 @@ def cell_of_a_solution(notebook):
     notebook["cells"][-1]["metadata"]["tags"] = ["solution"]
 
 
-def speaker_notes(notebook):
-    notebook["cells"][-1]["metadata"]["slideshow"] = {"slide_type": "notes"}
+def answer_in_a_hint(notebook):
+    cell = notebook["cells"][-1]
+    cell["metadata"]["tags"] = ["hint"]
+    cell["source"].append("\n<details>\n<summary>Solution</summary>\n\nx\n\n</details>")
 
 
 def output(notebook):
@@ -164,9 +164,9 @@ def tags(cell):
 
 
 SPOILED = {
-    answer_in_the_text: "test_no_solution_and_no_speaker_notes_are_left",
-    cell_of_a_solution: "test_no_solution_and_no_speaker_notes_are_left",
-    speaker_notes: "test_no_solution_and_no_speaker_notes_are_left",
+    answer_in_the_text: "test_no_solution_is_left",
+    cell_of_a_solution: "test_no_solution_is_left",
+    answer_in_a_hint: "test_no_solution_is_left",
     output: "test_no_output_is_left",
     execution_count: "test_no_output_is_left",
     broken_link: "test_links_lead_to_files_of_the_copy",
