@@ -15,9 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-import nbformat
+from lessons import SERIES, about, paths, read
 from nbconvert.filters import markdown2html
-from pages import SERIES, document, inline, lesson, name_figures
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -41,13 +40,13 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     decks = []
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        about = lesson(path.stem, notebook)
-        about["slides"] = slides(notebook)
-        (folder / f"{path.stem}.html").write_text(deck(about), encoding="utf-8")
-        print(f"{path.stem}: {len(about['slides'])} slides")
-        decks.append(about)
+    for path in paths():
+        notebook = read(path)
+        lesson = about(path.stem, notebook)
+        lesson["slides"] = slides(notebook)
+        (folder / f"{path.stem}.html").write_text(deck(lesson), encoding="utf-8")
+        print(f"{path.stem}: {len(lesson['slides'])} slides")
+        decks.append(lesson)
     if not decks:
         sys.exit("No notebooks in the folder notebooks.")
     page = folder / "index.html"
@@ -68,7 +67,6 @@ def slides(notebook):
     def start(below, kind=""):
         found.append({"section": section, "parts": [], "notes": "", "below": below, "kind": kind})
 
-    name_figures(notebook)
     for cell in notebook.cells:
         kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
         headings = (
@@ -144,7 +142,7 @@ def parts(cell):
         if "image/png" in data:
             source, alt = (
                 f"data:image/png;base64,{data['image/png'].strip()}",
-                html.escape(cell.metadata["alt"]),
+                html.escape(cell.metadata.get("alt", "")),
             )
             figures.append(f'<img class="figure" src="{source}" alt="{alt}">')
         elif text := shorten(output.get("text") or data.get("text/plain", "")):
@@ -181,30 +179,23 @@ def prose(source):
     return f'<div class="prose">{text}</div>'
 
 
-def deck(about):
+def deck(lesson):
     """Return a whole deck as one HTML file."""
     sections, column = [], []
-    for slide in about["slides"]:
+    for slide in lesson["slides"]:
         if not slide["below"] and column:
             sections.append(f"<section>{''.join(column)}</section>")
             column = []
-        column.append(section(about, slide))
+        column.append(section(lesson, slide))
     sections.append(f"<section>{''.join(column)}</section>")
     reveal, notes = (script(name) for name in ("dist/reveal.js", "plugin/notes/notes.js"))
     colours = HtmlFormatter(style="default").get_style_defs(".code")
     style = (library() / "dist" / "reveal.css").read_text(encoding="utf-8")
     style += fonts() + STYLE.read_text(encoding="utf-8") + colours
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(about["title"])}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-</head>
-<body>
-<div class="reveal"><div class="slides">
+    return document(
+        lesson["title"],
+        style,
+        f"""<div class="reveal"><div class="slides">
 {chr(10).join(sections)}
 </div></div>
 <script>{reveal}</script>
@@ -215,24 +206,22 @@ Reveal.initialize({{
   hash: true, slideNumber: "c/t",
   controls: false, pdfMaxPagesPerSlide: 1, pdfSeparateFragments: false, plugins: [RevealNotes],
 }});
-</script>
-</body>
-</html>
-"""
+</script>""",
+    )
 
 
-def section(about, slide):
+def section(lesson, slide):
     """Return one slide."""
     body = "".join(slide["parts"])
     notes = f'<aside class="notes">{slide["notes"]}</aside>' if slide["notes"] else ""
     if slide["kind"] == "title":
-        number = f'<div class="number">{html.escape(about["number"])}</div>'
+        number = f'<div class="number">{html.escape(lesson["number"])}</div>'
         return (
             f'<section class="title" data-background-color="#17324f"><div class="page">{number}{body}</div>'
             f'<p class="series">{SERIES}</p>{notes}</section>'
         )
     where = "" if "<h2" in body else f"<b>{html.escape(re.sub('`', '', slide['section']))}</b>"
-    header = f"<header><span>{html.escape(about['title'])}</span>{where}</header>"
+    header = f"<header><span>{html.escape(lesson['title'])}</span>{where}</header>"
     return (
         f'<section class="{slide["kind"]}">{header}<div class="page">{body}</div>{notes}</section>'
     )
@@ -256,8 +245,10 @@ def index(decks):
         ("B", "black"),
     ]
     rows = "".join(f"<li><kbd>{key}</kbd> {text}</li>" for key, text in keys)
-    page = document(
+    style = fonts() + (ROOT / "tools" / "decks.css").read_text(encoding="utf-8")
+    return document(
         f"{SERIES}: the decks",
+        style,
         f"""<header>
 <h1>{SERIES}</h1>
 <p>The lessons as slides. They need no network.</p>
@@ -267,8 +258,29 @@ def index(decks):
 {cards}
 </ol>""",
     )
-    style = fonts() + (ROOT / "tools" / "decks.css").read_text(encoding="utf-8")
-    return page.replace('<link rel="stylesheet" href="page.css">', f"<style>{style}</style>")
+
+
+def inline(text):
+    """Return a line of Markdown as HTML without the paragraph around it."""
+    return re.sub(r"</?p>", "", markdown2html(text)).strip()
+
+
+def document(title, style, body):
+    """Return a whole page; its style travels inside."""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<link rel="icon" href="data:,">
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
 
 
 def library():
