@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import matplotlib
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from cheatsheet import FLAGS, NO_BROWSER, find_browser
 from playwright.sync_api import expect, sync_playwright
 
@@ -73,6 +74,20 @@ def is_local(url):
         "127.0.0.1",
         "localhost",
     }
+
+
+def assert_accessible(page, **options):
+    """Demand that axe finds no barrier on the open page; options go to axe.run, such as runOnly.
+
+    The AssertionError names each rule that is broken, how bad that is, and up to three places.
+    """
+    options = {"resultTypes": ["violations"], **options}
+    found = Axe().run(page, options=options).response["violations"]
+    lines = []
+    for each in found:
+        places = [node["html"][:120] for node in each["nodes"][:3]]
+        lines.append(f"{each['id']} ({each['impact']}): {' | '.join(places)}")
+    assert not lines, "axe finds barriers:\n" + "\n".join(lines)
 
 
 @pytest.fixture(scope="session")
