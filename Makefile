@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help setup run lab test oldest book pdf slides browser student cheatsheet torture bench rivals outputs clean
+.PHONY: help setup run lab test oldest book pdf slides browser student cheatsheet torture bench rivals outputs network clean
 
 help:
 	$(info make setup    makes .venv with all packages; quick when nothing changed)
@@ -25,6 +25,7 @@ help:
 	$(info make bench    measures training, loading and saving as ratios; let the machine do nothing else)
 	$(info make rivals   plays the same faults on checkpoints.py and five other ways to save: docs/rivals.md)
 	$(info make outputs  executes the notebooks in place and stores their outputs in one form)
+	$(info make network  trains the network that lessons load, and writes data/trained_network.pth)
 	$(info make clean    removes build/ and caches, not .venv)
 	$(info Another Python: make PYTHON=python3.12 run)
 	@cd .
@@ -94,6 +95,9 @@ rivals:
 
 outputs: setup
 	@"$(VENV_PYTHON)" tools/store_outputs.py
+
+network: setup
+	@"$(VENV_PYTHON)" tools/train_network.py
 
 clean:
 	@$(PYTHON) -c "import glob, shutil; [shutil.rmtree(path, True) for name in ('build', '.*_cache', '**/__pycache__', '**/.ipynb_checkpoints') for path in glob.glob(name, recursive=True)]"

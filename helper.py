@@ -37,6 +37,7 @@ CHECKSUMS = {
     "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
     "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
 }
+NETWORK_CHECKSUM = "9c36e22156f73de6292fddeb46376dba683a9bc8817860c1776dbbab6ef2f320"
 _FASHION = "T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot"
 CLASSES = {"Fashion": _FASHION.split(), "MNIST": list("0123456789")}
 
@@ -79,11 +80,23 @@ def data_file(name):
     Raises:
         FileNotFoundError: the file is missing. RuntimeError: it is damaged. Both name the file and the way out.
     """
-    path = DATA / "FashionMNIST" / "raw" / name
+    return _checked(DATA / "FashionMNIST" / "raw" / name, CHECKSUMS[name])
+
+
+def trained_network():
+    """Path of the state_dict of a trained Network(784, 10, [512, 256, 128]), 2 MB (data/README.md).
+
+    Raises:
+        FileNotFoundError, RuntimeError: as `data_file` does.
+    """
+    return _checked(DATA / "trained_network.pth", NETWORK_CHECKSUM)
+
+
+def _checked(path, sha256):
     way_out = "Restore the folder with `git checkout -- data`, or clone the repository again."
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing. {way_out}")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != CHECKSUMS[name]:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise RuntimeError(f"{path} is damaged: its SHA-256 is not the published one. {way_out}")
     return path
 

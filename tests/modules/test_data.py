@@ -7,10 +7,13 @@ from collections import Counter
 
 import pytest
 import torch
+import train_network
+from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 import helper
+from fc_model import Network, validation
 
 RAW = helper.DATA / "FashionMNIST" / "raw"
 TO_TENSOR = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
@@ -43,6 +46,34 @@ def test_the_readme_of_the_data_gives_sizes_and_checksums():
         [name, f"{(RAW / name).stat().st_size:,}", md5[name], sha256]
         for name, sha256 in helper.CHECKSUMS.items()
     )
+
+
+def test_the_trained_network_is_the_one_that_the_readme_describes():
+    content = helper.trained_network().read_bytes()
+    text = (helper.DATA / "README.md").read_text(encoding="utf-8")
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert f"{len(content):,} bytes" in text and f"SHA-256: {sha256}" in text
+    model = Network(784, 10, [512, 256, 128])
+    model.load_state_dict(torch.load(helper.trained_network()))
+    _, testloader = helper.fashion_mnist_loaders()
+    assert 0.83 < validation(model, testloader, nn.NLLLoss())[1] < 0.85
+
+
+def test_another_training_gives_another_network_of_the_same_form():
+    trained = train_network.train(epochs=1, train_size=640).state_dict()
+    saved = torch.load(helper.trained_network())
+    assert {key: value.shape for key, value in trained.items()} == {
+        key: value.shape for key, value in saved.items()
+    }
+
+
+def test_a_trained_network_that_is_missing_or_damaged_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(helper, "DATA", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"trained_network\.pth is missing\. Restore"):
+        helper.trained_network()
+    (tmp_path / "trained_network.pth").write_bytes(b"other")
+    with pytest.raises(RuntimeError, match=r"trained_network\.pth is damaged"):
+        helper.trained_network()
 
 
 def test_torchvision_reads_the_files_without_a_network(torchvision_root):

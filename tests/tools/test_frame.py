@@ -30,7 +30,7 @@ TARGETS = [
     "cheatsheet",
     "torture",
 ]
-TARGETS += ["bench", "rivals", "outputs", "clean", "book", "pdf"]
+TARGETS += ["bench", "rivals", "outputs", "clean", "book", "pdf", "network"]
 
 
 def load(name, folder=TOOLS):

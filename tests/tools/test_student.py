@@ -35,7 +35,7 @@ def stored(notebook):
 
 def test_the_copy_holds_what_a_class_needs_and_nothing_else(folder):
     own = {"README.md", "Makefile", "pytest.ini", "tests/test_copy.py"}
-    data = {"data/README.md", "data/LICENSE"}
+    data = {"data/README.md", "data/LICENSE", "data/trained_network.pth"}
     data |= {
         path.relative_to(ROOT).as_posix() for path in (ROOT / "data").glob("FashionMNIST/raw/*.gz")
     }
