@@ -1,17 +1,10 @@
-"""docs/teach: run sheets add up, sections and exercises exist, hints are those of the checks, clocks go on."""
+"""docs/teach: run sheets and clocks add up, what they name exists, hints are the checks' own."""
 
 import re
 from itertools import groupby
 
 import pytest
-from notebook_tools import (
-    FILLER,
-    NOTEBOOKS,
-    ROOT,
-    exercises,
-    read,
-    times,
-)
+from notebook_tools import FILLER, NOTEBOOKS, ROOT, exercises, read, times
 from wrong_answers import WRONG_ANSWERS
 
 FOLDER = ROOT / "docs" / "teach"
@@ -39,9 +32,9 @@ def run_sheets(text):
 
 
 def parts(path):
-    """The sections of a notebook by their titles, and its exercises."""
+    """The sections of a notebook by their titles, and its exercises by their numbers."""
     text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
-    return re.findall(r"^###? (.+)", text, re.MULTILINE)
+    return re.findall(r"^###? (Exercise [\d.]+|.+)", text, re.MULTILINE)
 
 
 def problems_of_sheet(sheet, total):
@@ -56,7 +49,7 @@ def problems_of_sheet(sheet, total):
 
 
 def listed_hints(page):
-    """{exercise: hints} of the tables in a lesson's page; a table stands below its exercise's heading."""
+    """{exercise: hints} of the tables in a page; each stands below the heading of its exercise."""
     found, name = {}, ""
     for line in page.splitlines():
         name = (re.findall(r"^#+ Exercise (\d+\.\d+)", line) or [name])[0]
@@ -76,17 +69,46 @@ def problems_of_hints(pages):
     return found
 
 
+def days(text):
+    """The rows of the three days that belong to a lesson."""
+    sheets = list(run_sheets(text).values())[2:]
+    return [row for sheet, _ in sheets for row in sheet if row[1]]
+
+
+def planned(number):
+    """{section or exercise: minutes} of a lesson, out of the run sheets of the three days."""
+    return {part: int(minutes) for minutes, lesson, part, *_ in days(TEXT) if lesson == number}
+
+
+def problems_of_days(text):
+    """Where the three days differ from the lessons in order, times or parts, one string each."""
+    found = []
+    order = [number for number, _ in groupby(days(text), key=lambda row: row[1])]
+    if order != [path.stem[:2] for path in NOTEBOOKS]:
+        found.append(f"the lessons come in the order {order}")
+    for path in NOTEBOOKS:
+        rows = [row for row in days(text) if row[1] == path.stem[:2]]
+        solve = sum(int(row[0]) for row in rows if row[2].startswith("Exercise "))
+        teach = sum(int(row[0]) for row in rows) - solve
+        if times(read(path)) != [(str(teach), str(solve))]:
+            found.append(f"{path.stem}: {teach} minutes to teach and {solve} for the exercises")
+        missing = set(parts(path)) - {row[2] for row in rows} - {"Since the originals"}
+        found += [f"{path.stem}: {part!r} is missing" for part in missing]
+    return found
+
+
 def clock(page):
     """The clock lines of a page: (section or exercise, first minute, last minute), in order."""
-    form = r"^#+ (.*?)(?:, not on a slide)?\n\n\*(\d+):(\d\d) to (\d+):(\d\d)\*$"
+    heading = r"^#+ (Exercise [\d.]+|.*?)(?: · .*?)?(?:, not on a slide)?\n\n"
+    times = r"\*(\d+):(\d\d) to (\d+):(\d\d)\*$"
     return [
         (part, int(h1) * 60 + int(m1), int(h2) * 60 + int(m2))
-        for part, h1, m1, h2, m2 in re.findall(form, page, re.MULTILINE)
+        for part, h1, m1, h2, m2 in re.findall(heading + times, page, re.MULTILINE)
     ]
 
 
 def problems_of_clock(page, minutes):
-    """What is wrong with the clock of a page; minutes is {section or exercise: minutes} of the lesson."""
+    """What is wrong with the clock of a page; minutes is {section or exercise: minutes}."""
     found, now = [], 0
     for part, start, end in clock(page):
         if start != now:
@@ -96,13 +118,29 @@ def problems_of_clock(page, minutes):
         now = end
     if now != sum(minutes.values()):
         found.append(f"the clock ends at {now}, the lesson takes {sum(minutes.values())} minutes")
+    if len(re.findall(r"\d:\d\d to ", page)) != len(clock(page)):
+        found.append("a clock does not stand right below its heading")
     return found
 
 
-def planned(number):
-    """{section or exercise: minutes} of a lesson, out of the run sheets of the three days."""
-    sheets = list(run_sheets(TEXT).values())[2:]
-    return {row[2]: int(row[0]) for sheet, _ in sheets for row in sheet if row[1] == number}
+def problems_of_opening(page, notebook):
+    """Where the title and the times of a page are not those of the lesson, one string each."""
+    title = notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
+    found = (
+        [] if page.startswith(f"# Teaching {title}\n") else [f"the title is not that of {title}"]
+    )
+    named = re.findall(r"(\d+) minutes to teach and (\d+) for\s+the\s+exercises", page)
+    if named != times(notebook):
+        found.append(f"the page names {named}, the lesson {times(notebook)}")
+    return found
+
+
+def problems_of_words(text):
+    """Links that lead nowhere, and filler words, one string each."""
+    prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+    targets = re.findall(r"\]\((?!https:)([^)#]+)", prose)
+    found = [f"{each} leads nowhere" for each in targets if not (FOLDER / each).exists()]
+    return found + [f"filler: {each}" for each in re.findall(FILLER, prose, re.IGNORECASE)]
 
 
 @pytest.mark.parametrize("title", run_sheets(TEXT))
@@ -116,33 +154,30 @@ def test_the_run_sheets_are_of_the_lengths_that_they_say():
 
 
 def test_the_three_days_give_each_lesson_the_times_that_it_names():
-    sheets = run_sheets(TEXT)
-    days = [row for title in list(sheets)[2:] for row in sheets[title][0] if row[1]]
-    for (lesson, group), path in zip(groupby(days, key=lambda row: row[1]), NOTEBOOKS, strict=True):
-        group = list(group)
-        solve = sum(int(row[0]) for row in group if row[2].startswith("Exercise "))
-        teach = sum(int(row[0]) for row in group) - solve
-        assert path.name.startswith(lesson) and times(read(path)) == [(str(teach), str(solve))]
-        missing = set(parts(path)) - {row[2] for row in group}
-        assert missing == {"Since the originals"}
+    assert problems_of_days(TEXT) == []
 
 
 def test_the_hints_are_those_of_the_wrong_answers():
     assert problems_of_hints(PAGES.values()) == []
 
 
-@pytest.mark.parametrize("stem", PAGES)
-def test_the_clock_of_a_page_goes_on_to_the_end_of_the_lesson(stem):
-    assert problems_of_clock(PAGES[stem], planned(stem[:2])) == []
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_page_has_the_title_the_times_and_the_clock_of_its_lesson(path):
+    page = PAGES[path.stem]
+    assert problems_of_opening(page, read(path)) == []
+    assert problems_of_clock(page, planned(path.stem[:2])) == []
+
+
+def test_the_index_lists_each_page():
+    assert TEXT.startswith("# For teachers\n")
+    for path in NOTEBOOKS:
+        title = read(path).cells[0].source.partition("\n")[0].removeprefix("# ")
+        assert f"- [{title}]({path.stem}.md)\n" in TEXT
 
 
 @pytest.mark.parametrize("name", ["index", *PAGES])
 def test_links_lead_somewhere_and_no_word_is_filler(name):
-    text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
-    prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
-    for target in re.findall(r"\]\((?!https:)([^)]+)\)", prose):
-        assert (FOLDER / target).exists(), target
-    assert re.findall(FILLER, prose, re.IGNORECASE) == []
+    assert problems_of_words((FOLDER / f"{name}.md").read_text(encoding="utf-8")) == []
 
 
 # ---------------------------------------------------------------- spoiled on purpose
@@ -177,9 +212,28 @@ def test_a_spoiled_hint_is_caught(old, new, problem):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
+        ("| 01 | Exercise 1.2", "| 00 | Exercise 1.2", "come in the order ['00', '01', '00', '01'"),
+        ("| 3 | 01 | 1. A net", "| 4 | 01 | 1. A net", "01_save_and_reload: 31 minutes to teach"),
+        ("| 5 | 01 | Exercise 1.1", "| 6 | 01 | Exercise 1.1", "and 21 for the exercises"),
+        ("| 2 | 01 | 7. Not only models |\n", "", "'7. Not only models' is missing"),
+    ],
+)
+def test_spoiled_days_are_caught(old, new, problem):
+    before, head, after = TEXT.partition("### Three days: day one")
+    assert old in after
+    found = problems_of_days(before + head + after.replace(old, new, 1))
+    assert any(problem in each for each in found), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
         ("to 0:08*", "to 0:09*", "takes 6 minutes, planned are 5"),
         ("*0:08 to", "*0:09 to", "begins at 9, and the part before ends at 8"),
+        ("*0:08 to", "*0:07 to", "begins at 7, and the part before ends at 8"),
         ("\n*0:00 to 0:03*\n", "\n", "begins at 3"),
+        ("\n*0:00 to 0:03*\n", "\nAsk.\n\n*0:00 to 0:03*\n", "right below its heading"),
+        ("to 0:50*", "to 0:55*", "the clock ends at 55, the lesson takes 50 minutes"),
         ("## Recap\n", "## The end\n", "planned are None"),
     ],
 )
@@ -188,3 +242,22 @@ def test_a_spoiled_clock_is_caught(old, new, problem):
     assert old in page
     found = problems_of_clock(page.replace(old, new), planned("01"))
     assert any(problem in each for each in found), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("# Teaching 01", "# Teaching 02", "the title is not that of 01"),
+        ("minutes to teach", "minutes in all", "the page names []"),
+    ],
+)
+def test_a_spoiled_opening_is_caught(old, new, problem):
+    page = PAGES[NOTEBOOKS[1].stem]
+    assert old in page
+    found = problems_of_opening(page.replace(old, new), read(NOTEBOOKS[1]))
+    assert any(problem in each for each in found), found
+
+
+def test_dead_links_and_filler_are_caught():
+    text = "[here](nowhere.md), [there](nowhere.md#top), [a page](index.md#run-sheets): simply go"
+    assert problems_of_words(text) == ["nowhere.md leads nowhere"] * 2 + ["filler: simply"]

@@ -1,4 +1,4 @@
-"""The copy for a class: what is in it, what is not, and that its own tests find what is wrong with it."""
+"""The copy for a class: what is in it, what is not, and that its own tests find its faults."""
 
 import json
 import os
@@ -21,7 +21,7 @@ student = load("student")
 
 @pytest.fixture(scope="module")
 def folder():
-    # Inside the project, though a notebook of the copy must find the copy's fc_model.py before the project's.
+    # Inside the project: its notebooks must still find the fc_model.py of the copy.
     (ROOT / "build" / "tests").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "build" / "tests") as name:
         student.write_copy(Path(name) / "student")
@@ -80,7 +80,7 @@ def test_it_is_written_anew(folder):
 
 
 def test_the_copy_passes_its_own_tests(folder, tmp_path):
-    # One notebook is enough here: the others run as part of the series, with their solutions and without.
+    # One notebook is enough here: the others run as part of the series.
     command = [
         sys.executable,
         "-m",

@@ -1,6 +1,7 @@
 """What holds in a fresh copy of the series for a class. In the copy's folder: python -m pytest
 
-Running the notebooks takes most of the time. Without it: python -m pytest -k "not from_top_to_bottom"
+Running the notebooks takes most of the time.
+Without it: python -m pytest -k "not from_top_to_bottom"
 """
 
 import re
