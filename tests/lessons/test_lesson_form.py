@@ -11,7 +11,7 @@ import pytest
 import slides
 import test_notebook_rules
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_tools import NOT_REWRITTEN, NOTEBOOKS, code_cells, read, tags, times
+from notebook_tools import NOT_REWRITTEN, NOTEBOOKS, code_cells, exercises, read, solve, tags, times
 
 # Code cells that teach nothing by themselves.
 APART = {"setup", "parameters", "proof", "exercise", "check"}
@@ -362,6 +362,13 @@ def test_a_sound_lesson_passes_these_rules_and_those_for_all(lesson):
     assert complaints(4, lesson) == []
     path = NOTEBOOKS[0].with_name("04_checkpoints.ipynb")
     assert test_notebook_rules.complaints(path, lesson) == []
+
+
+def test_the_tools_find_exercises_with_hints_and_the_times(lesson):
+    assert [name for name, *_ in exercises(lesson)] == ["4.1", "4.2", "4.3"]
+    assert times(lesson) == [("20", "16")]
+    solved = [cell.source for cell in solve(lesson).cells if "solved" in tags(cell)]
+    assert solved == ["mode = 1\n"] * 3
 
 
 # ---------------------------------------------------------------- spoiled on purpose
