@@ -26,7 +26,7 @@ def about(name, notebook):
     first = next((text for text in texts if re.search(r"^# ", text, re.MULTILINE)), "")
     rest = re.sub(r"\A.*?^# ", "", first, flags=re.DOTALL | re.MULTILINE)
     heading, _, rest = rest.partition("\n")
-    time = re.search(r"^\*\*Time:\*\*\s*(.*?)\\?$", rest, re.MULTILINE)
+    time = re.search(r"^\*\*Time:\*\*\s*(.*?)\s*(?:\*\*Before|\\?$)", rest, re.MULTILINE)
     paragraphs = [text for text in re.split(r"\n\s*\n", rest.strip()) if not text.startswith("**")]
     return {
         "name": name,

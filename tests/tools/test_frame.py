@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pip
 import pytest
+from notebook_tools import times
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -421,12 +422,36 @@ def test_the_workflow_is_valid(tmp_path):
     assert program.returncode != 0 and "snake" in program.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "time"),
+    [
+        (
+            "**Time:** 40 minutes to teach, 30 for the exercises.\n**Needs first:** 03",
+            "40 minutes to",
+        ),
+        (
+            "**Time:** 25 minutes, and 20 for the exercises. **Before this:** 03",
+            "25 minutes, and 20",
+        ),
+    ],
+)
+def test_what_a_lesson_says_of_its_time_ends_before_what_comes_first(line, time):
+    cell = nbformat.v4.new_markdown_cell(f"# 04 · Checkpoints\n\nA promise.\n\n{line}")
+    about = load("lessons").about("04_x", nbformat.v4.new_notebook(cells=[cell]))
+    assert about["time"].startswith(time) and about["time"].endswith("for the exercises.")
+    assert (about["number"], about["short"], about["promise"]) == (
+        "04",
+        "Checkpoints",
+        "A promise.",
+    )
+
+
 def test_the_readme_lists_every_lesson_and_names_the_pinned_torch():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         first = nbformat.read(path, 4).cells[0].source
         title = first.splitlines()[0].removeprefix("# ")
-        ((teach, solve),) = re.findall(r"\*\*Time:\*\* (\d+) minutes to teach, (\d+) for", first)
+        ((teach, solve),) = times(nbformat.read(path, 4))
         row = rf"^\| {re.escape(f'[{title}](notebooks/{path.name})')} \|.*\| {teach} min \| {solve} min \|$"
         assert re.search(row, text, re.MULTILINE), title
     pinned = (ROOT / "constraints.txt").read_text().splitlines()
