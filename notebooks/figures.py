@@ -40,6 +40,19 @@ def plot_decisions(decisions, otherwise):
     return ax
 
 
+def plot_panel(place, title, x, y, prediction):
+    """Draw points and a prediction, a thick red line, into one panel of a figure.
+
+    place is what plt.subplot takes: 132 is the second panel in one row of three.
+    """
+    ax = plt.subplot(place)
+    ax.scatter(x, y, s=18, color=GREY, alpha=0.7, label="data")
+    ax.plot(x, prediction.detach(), color=RED, linewidth=4, label="prediction")
+    ax.set(title=title, xlabel="x", ylabel="y")
+    ax.legend(loc="upper center")
+    return ax
+
+
 def plot_history(history):
     """Draw the list that `train` returns: both losses on the left, the test accuracy on the right."""
     if not history:
