@@ -120,9 +120,11 @@ def sheet(text, style):
 <body>
 <header>{head}</header>
 <main>
+<div class="columns">
 {body}
-</main>
+</div>
 {last}
+</main>
 </body>
 </html>
 """

@@ -2,8 +2,9 @@
 
     python tools/slides.py
 
-Each deck is one HTML file in build/slides that asks nothing of the network. Which cell starts a slide, which one is
-left out, and which one holds the speaker's notes stands in the cells' slideshow metadata, as nbconvert knows it.
+Each deck is one HTML file in build/slides that asks nothing of the network. Which cell starts a slide, and which one
+is left out, stands in the cells' slideshow metadata, as nbconvert knows it. What the speaker view shows of each slide
+stands below its name in docs/teach.
 """
 
 import base64
@@ -17,143 +18,206 @@ from urllib.parse import quote
 
 from lessons import SERIES, about, paths, read
 from nbconvert.filters import markdown2html
+from outline import (
+    EXERCISE,
+    STARTS,
+    headings,
+    misfits,
+    notes_of,
+    slide_names,
+    slide_type,
+    uncovered,
+)
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-ROOT = Path(__file__).resolve().parent.parent
-STYLE = ROOT / "tools" / "deck.css"
+__all__ = ["deck", "index", "notes_of", "slide_names", "slides", "uncovered"]
+
+TOOLS = Path(__file__).resolve().parent
+ROOT = TOOLS.parent
+TEACH = ROOT / "docs" / "teach"
 # A printed text of more lines loses those in its middle: a slide shows the first seven and the last four.
 LONGEST_OUTPUT = 14
-# How a cell of notes begins: a reader of the notebook sees one line.
-FOLD = "<details>\n<summary>Speaker notes</summary>\n\n"
 # How a line of code begins that is one of the asserts at a cell's end.
 PROOF = '<span class="line proof"'
 # Below code of more lines a figure would be small: it gets the next slide for itself.
 LONGEST_CODE = 5
+# What the first cell says above the goals.
+GOALS = r"\*\*(You will (?:be able|learn) to)\*\*"
+KEYS = {
+    "Space": "on",
+    "Shift Space": "back",
+    "M": "menu of the sections",
+    "S": "speaker view: notes, clock, next slide",
+    "Esc": "all slides",
+    "F": "full screen",
+    "B": "black",
+}
 
 
 def main():
     """Write the decks and their map; return the exit code."""
     sys.stdout.reconfigure(errors="replace")
+    sys.stderr.reconfigure(errors="replace")
+    lessons = [lesson(path, TEACH / f"{path.stem}.md") for path in paths()]
+    if not lessons:
+        sys.exit("No notebooks in the folder notebooks.")
     folder = ROOT / "build" / "slides"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    decks = []
-    for path in paths():
-        notebook = read(path)
-        lesson = about(path.stem, notebook)
-        lesson["slides"] = slides(notebook)
-        (folder / f"{path.stem}.html").write_text(deck(lesson), encoding="utf-8")
-        print(f"{path.stem}: {len(lesson['slides'])} slides")
-        decks.append(lesson)
-    if not decks:
-        sys.exit("No notebooks in the folder notebooks.")
+    for each in lessons:
+        (folder / f"{each['name']}.html").write_text(deck(each), encoding="utf-8")
+        print(f"{each['name']}: {len(each['slides'])} slides")
     page = folder / "index.html"
-    page.write_text(index(decks), encoding="utf-8")
+    page.write_text(index(lessons), encoding="utf-8")
     print(page.relative_to(ROOT).as_posix())
     return 0
 
 
-def slides(notebook):
-    """Return the slides of a notebook, a dict each: its section, its parts as HTML, its notes, whether it goes below.
+def lesson(path, page):
+    """Return what a deck needs to know of a lesson; if a slide has no notes, the program ends with a sentence."""
+    shown = page.relative_to(ROOT).as_posix() if ROOT in page.parents else page.name
+    if not page.exists():
+        sys.exit(f"There is no {shown}, the notes for the slides of {path.name}.")
+    notebook, notes = read(path), notes_of(page)
+    for sentence in misfits(notebook, notes, path.name, shown):
+        sys.exit(sentence)
+    return {**about(path.stem, notebook), "slides": slides(notebook, dict(notes))}
 
-    The first cell becomes two slides, title and goals. A figure that would stand below long code gets a slide, too.
-    A cell tagged hide-input shows its figure without the code that draws it.
+
+def slides(notebook, notes=None):
+    """Return the slides of a notebook, with notes from a dict {name of the slide: Markdown}.
+
+    A slide is a dict: its name, its section, its exercises, its parts as HTML, its notes, whether it goes below.
     """
-    found, section, step = [], "", 0  # step: how many fragments the slide has
-    first = 0  # where the slides of the latest cell that starts one begin
-
-    def start(below, kind=""):
-        found.append({"section": section, "parts": [], "notes": "", "below": below, "kind": kind})
-
+    names, notes = iter(slide_names(notebook)), notes or {}
+    found, section = Slides(), ""
     for cell in notebook.cells:
-        kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
-        headings = (
-            re.findall(r"^## (.*)", cell.source, re.MULTILINE)
-            if cell.cell_type == "markdown"
-            else []
-        )
-        section = headings[-1] if headings else section
-        if kind == "notes":
-            for slide in found[first:]:
-                slide["notes"] += markdown2html(
-                    cell.source.removeprefix(FOLD).removesuffix("</details>")
-                )
-        elif cell is notebook.cells[0]:
-            title, _, rest = cell.source.partition("**You will be able to**")
-            start(False, "title")
-            found[0]["parts"] += [
-                prose(re.sub(r"^# \d+ · ", "# ", title))
-            ]  # the number stands above it
-            start(True, "goals")
-            found[1]["parts"] += [prose("## You will be able to" + rest)]
-        elif kind != "skip":
-            if kind in ("slide", "subslide"):
-                first = len(found)
-                start(kind == "subslide")
-                step = 0
-            if cell.source.startswith("### Exercise"):
-                found[-1]["kind"] = "exercise"
-            shown, figures = parts(cell)
-            if (
-                kind == "fragment"
-            ):  # its code, what it prints and its figure come one after the other
-                shown = [fragment(part, step + i) for i, part in enumerate(shown)]
-                # The asserts at its end come with what it prints: they tell the answer, too.
-                proved = bool(shown) and PROOF in shown[0]
-                if proved:
-                    shown[0] = shown[0].replace(
-                        PROOF, f'<span data-fragment-index="{step + 1}" class="fragment line"'
-                    )
-                step += max(len(shown), 2 * proved)
-                figures = [fragment(figure, step) for figure in figures]
-                step += len(figures)
-            elif step:  # it comes with the fragment that it follows
-                shown = [fragment(part, step - 1) for part in shown]
-            found[-1]["parts"] += shown
-            hidden = "hide-input" in cell.metadata.get("tags", [])
-            if figures and not hidden and len(cell.source.splitlines()) > LONGEST_CODE:
-                start(True, "figure")
-            found[-1]["parts"] += figures
-    return found
+        section = [section, *headings(cell)][-1]
+        kind = slide_type(cell)
+        if kind in STARTS:
+            name = next(names)
+            found.slide = {
+                "name": name,
+                "section": section,
+                "notes": spoken(name, notes.get(name, "")),
+            }
+        if cell is notebook.cells[0]:
+            found.open(cell)
+            continue
+        if kind in STARTS:
+            found.start(kind == "subslide")
+        if kind != "skip":
+            found.add(cell, kind == "fragment")
+    return list(found)
 
 
-def fragment(part, step):
+class Slides(list):
+    """Slides that grow cell by cell. What a fragment shows comes in steps, counted anew on each slide."""
+
+    slide = {}  # noqa: RUF012
+    step = 0
+
+    def start(self, below, kind=""):
+        """Begin a slide, or one more piece of it."""
+        self.append({**self.slide, "parts": [], "exercises": [], "below": below, "kind": kind})
+        self.step = 0
+
+    def open(self, cell):
+        """Make the first cell two slides, title and goals."""
+        title, goals, rest = [*re.split(GOALS, cell.source), "", ""][:3]
+        self.start(False, "title")
+        self[-1]["parts"] = [prose(re.sub(r"^# \d+ · ", "# ", title))]  # the number stands above it
+        self.start(True, "goals")
+        self[-1]["parts"] = [prose(f"## {goals}{rest}")]
+
+    def add(self, cell, fragment):
+        """Put on the slide what a cell shows; a figure that would stand below long code gets a slide, too."""
+        exercises = re.findall(EXERCISE, cell.source, re.MULTILINE)
+        self[-1]["exercises"] += exercises if cell.cell_type == "markdown" else []
+        if re.match(EXERCISE, cell.source):
+            self[-1]["kind"] = "exercise"
+        shown, figures = parts(cell)
+        if fragment:
+            shown, figures = self.steps(shown, figures)
+        elif self.step:  # it comes with the fragment that it follows
+            shown = [at_step(part, self.step - 1) for part in shown]
+        self[-1]["parts"] += shown
+        hidden = "hide-input" in cell.metadata.get("tags", [])
+        if figures and not hidden and len(cell.source.splitlines()) > LONGEST_CODE:
+            step = self.step
+            self.start(True, "figure")
+            self.step = step
+        self[-1]["parts"] += figures
+
+    def steps(self, shown, figures):
+        """Return what a fragment shows so that its code, what it prints and its figure come one after the other."""
+        shown = [at_step(part, self.step + i) for i, part in enumerate(shown)]
+        # The asserts at its end come with what it prints: they tell the answer, too.
+        proved = bool(shown) and PROOF in shown[0]
+        if proved:
+            line = f'<span data-fragment-index="{self.step + 1}" class="fragment line"'
+            shown[0] = shown[0].replace(PROOF, line)
+        self.step += max(len(shown), 2 * proved)
+        figures = [at_step(figure, self.step) for figure in figures]
+        self.step += len(figures)
+        return shown, figures
+
+
+def spoken(name, notes):
+    """Return notes for the speaker view: the slide's name, what to say, and folded what is below a `### `."""
+    said, *folded = re.split(r"^### ", notes, flags=re.MULTILINE)
+    found = [f"<p><strong>{label(name)}</strong></p>{linked(markdown2html(said))}"]
+    for part in folded:
+        title, _, rest = part.partition("\n")
+        body = linked(markdown2html(rest))
+        found.append(f"<details><summary>{label(title)}</summary>{body}</details>")
+    return "".join(found)
+
+
+def at_step(part, step):
     """Return a piece of a slide that appears at a step of its own."""
     return part.replace('class="', f'data-fragment-index="{step}" class="fragment ', 1)
 
 
 def parts(cell):
-    """Return what a cell shows as HTML: its text, or its code and what it printed; and its figures."""
+    """Return what a cell shows as HTML: its text, or its code and what it printed; and its figures.
+
+    A cell tagged hide-input shows its figure without the code that draws it.
+    """
     if cell.cell_type == "markdown":
         return [prose(cell.source)], []
-    tags = set(cell.metadata.get("tags", []))
-    hidden = "hide-input" in tags
-    code = lines(highlight(cell.source, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip("\n"))
-    proofs = re.search(r"(?<=\n)(assert .*\n?)+\Z", cell.source)
-    if proofs:
-        *before, after = code.rsplit('<span class="line"', len(proofs[0].splitlines()))
-        code = PROOF.join([*before, after])
-    shown = [] if hidden else [f'<pre class="{" ".join(["code", *sorted(tags)])}">{code}</pre>']
-    figures = []
+    hidden = "hide-input" in cell.metadata.get("tags", [])
+    shown, figures = [] if hidden else [code(cell)], []
     for output in cell.outputs:
         data = output.get("data", {})
         if "image/png" in data:
-            source, alt = (
-                f"data:image/png;base64,{data['image/png'].strip()}",
-                html.escape(cell.metadata.get("alt", "")),
-            )
-            figures.append(f'<img class="figure" src="{source}" alt="{alt}">')
+            figures.append(figure(data["image/png"], cell.metadata.get("alt")))
         elif text := shorten(output.get("text") or data.get("text/plain", "")):
-            shown.append(
-                f'<pre class="output{" alone" * hidden}">{lines(html.escape(text, quote=False))}</pre>'
-            )
+            kind = "output alone" if hidden else "output"
+            shown.append(f'<pre class="{kind}">{lines(html.escape(text, quote=False))}</pre>')
     return shown, figures
 
 
+def code(cell):
+    """Return the code of a cell; the asserts at its end are marked."""
+    text = lines(highlight(cell.source, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip("\n"))
+    if proofs := re.search(r"(?<=\n)(assert .*\n?)+\Z", cell.source):
+        *before, after = text.rsplit('<span class="line"', len(proofs[0].splitlines()))
+        text = PROOF.join([*before, after])
+    kinds = " ".join(["code", *sorted(cell.metadata.get("tags", []))])
+    return f'<pre class="{kinds}">{text}</pre>'
+
+
+def figure(data, alt):
+    """Return a figure with its words; without words it has none, which axe and a test notice."""
+    words = f' alt="{html.escape(alt)}"' if alt else ""
+    return f'<img class="figure" src="data:image/png;base64,{data.strip()}"{words}>'
+
+
 def lines(text):
-    """Return code or a printed text, as HTML, a piece a line: what is too long goes on below, indented."""
+    """Return a text, as HTML, a piece a line: what is too long goes on below, indented."""
     found = []
     for line in text.split("\n"):
         plain = re.sub(r"<[^>]*>", "", line)
@@ -172,80 +236,88 @@ def shorten(text):
 
 
 def prose(source):
-    """Return Markdown as HTML; a link to a lesson leads to its deck, one to another file of the project is a text."""
-    text = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(source))
-    text = re.sub(r'<a href="(\w+)\.ipynb"', r'<a href="\1.html"', text)
-    text = re.sub(r'<a href="(?!https?:|\w+\.html)[^"]*"[^>]*>(.*?)</a>', r"\1", text)
+    """Return Markdown as HTML. A head of a table without words is no heading to a screen reader."""
+    text = re.sub(r"<th\b[^>]*>\s*</th>", "<td></td>", linked(markdown2html(source)))
     return f'<div class="prose">{text}</div>'
+
+
+def linked(text):
+    """Return HTML in which a link to a lesson leads to its deck; one to another file of the project is a text."""
+    text = re.sub(r'<a class="anchor-link".*?</a>', "", text)
+    text = re.sub(r'<a href="(\w+)\.ipynb"', r'<a href="\1.html"', text)
+    return re.sub(r'<a href="(?!https?:|\w+\.html)[^"]*"[^>]*>(.*?)</a>', r"\1", text)
 
 
 def deck(lesson):
     """Return a whole deck as one HTML file."""
-    sections, column = [], []
-    for slide in lesson["slides"]:
-        if not slide["below"] and column:
-            sections.append(f"<section>{''.join(column)}</section>")
-            column = []
-        column.append(section(lesson, slide))
-    sections.append(f"<section>{''.join(column)}</section>")
-    reveal, notes = (script(name) for name in ("dist/reveal.js", "plugin/notes/notes.js"))
-    colours = HtmlFormatter(style="default").get_style_defs(".code")
+    columns = "\n".join(
+        f"<section>{''.join(section(lesson, slide) for slide in column)}</section>"
+        for column in stacked(lesson["slides"])
+    )
+    files = [library() / "dist/reveal.js", library() / "plugin/notes/notes.js", TOOLS / "deck.js"]
     style = (library() / "dist" / "reveal.css").read_text(encoding="utf-8")
-    style += fonts() + STYLE.read_text(encoding="utf-8") + colours
+    style += fonts() + (TOOLS / "deck.css").read_text(encoding="utf-8")
     return document(
         lesson["title"],
-        style,
-        f"""<div class="reveal"><div class="slides">
-{chr(10).join(sections)}
-</div></div>
-<script>{reveal}</script>
-<script>{notes}</script>
-<script>
-Reveal.initialize({{
-  width: 1280, height: 720, margin: 0, center: false, transition: "none", backgroundTransition: "none",
-  hash: true, slideNumber: "c/t",
-  controls: false, pdfMaxPagesPerSlide: 1, pdfSeparateFragments: false, plugins: [RevealNotes],
-}});
-</script>""",
+        style + HtmlFormatter(style="default").get_style_defs(".code"),
+        f"""{menu(lesson["slides"])}
+<main><div class="reveal"><div class="slides">
+{columns}
+</div></div></main>
+{"".join(map(script, files))}""",
     )
+
+
+def stacked(slides):
+    """Return the slides as lists: each begins with one that stands beside the last, and goes on with those below."""
+    columns = []
+    for slide in slides:
+        if slide["below"]:
+            columns[-1].append(slide)
+        else:
+            columns.append([slide])
+    return columns
 
 
 def section(lesson, slide):
     """Return one slide."""
-    body = "".join(slide["parts"])
+    body, name = "".join(slide["parts"]), html.escape(slide["name"])
     notes = f'<aside class="notes">{slide["notes"]}</aside>' if slide["notes"] else ""
     if slide["kind"] == "title":
         number = f'<div class="number">{html.escape(lesson["number"])}</div>'
-        return (
-            f'<section class="title" data-background-color="#17324f"><div class="page">{number}{body}</div>'
-            f'<p class="series">{SERIES}</p>{notes}</section>'
-        )
-    where = "" if "<h2" in body else f"<b>{html.escape(re.sub('`', '', slide['section']))}</b>"
-    header = f"<header><span>{html.escape(lesson['title'])}</span>{where}</header>"
-    return (
-        f'<section class="{slide["kind"]}">{header}<div class="page">{body}</div>{notes}</section>'
+        return f"""<section class="title" data-name="{name}" data-background-color="#17324f">
+<div class="page">{number}{body}</div><p class="series">{SERIES}</p>{notes}</section>"""
+    where = "" if "<h2" in body else f"<b>{label(slide['section'])}</b>"
+    return f"""<section class="{slide["kind"]}" data-name="{name}">
+<header><span>{html.escape(lesson["title"])}</span>{where}</header>
+<div class="page">{body}</div>{notes}</section>"""
+
+
+def menu(slides):
+    """Return the button and the list that lead to each section and each exercise of a deck."""
+    entries = {}
+    for h, column in enumerate(stacked(slides)):
+        for v, slide in enumerate(column):
+            names = [(slide["section"] or "Opening", "section")] * (slide["kind"] != "exercise")
+            for entry in [*names, *((name, "drill") for name in slide["exercises"])]:
+                entries.setdefault(entry, f"#/{h}/{v}")
+    rows = "\n".join(
+        f'<li class="{kind}"><a href="{place}">{label(name)}</a></li>'
+        for (name, kind), place in entries.items()
     )
+    return f"""<nav aria-label="Sections">
+<button type="button" aria-haspopup="dialog" aria-keyshortcuts="M"><i></i>Sections</button>
+<dialog aria-labelledby="menu"><div><h2 id="menu">Sections</h2>
+<ul>
+{rows}
+</ul></div></dialog>
+</nav>"""
 
 
-def index(decks):
+def index(lessons):
     """Return the map of the decks: each as its first slide, small, and the keys."""
-    cards = "\n".join(
-        f"""<li>
-<a class="deck" href="{quote(deck["name"])}.html"><b>{deck["number"]}</b><span>{inline(deck["short"])}</span></a>
-<p>{len(deck["slides"])} slides · {inline(deck["time"])}<br>
-<a href="{quote(deck["name"])}.html?print-pdf">For paper or PDF</a>: open, then print</p></li>"""
-        for deck in decks
-    )
-    keys = [
-        ("Space", "on"),
-        ("Shift Space", "back"),
-        ("S", "speaker view: notes, clock, next slide"),
-        ("Esc", "all slides"),
-        ("F", "full screen"),
-        ("B", "black"),
-    ]
-    rows = "".join(f"<li><kbd>{key}</kbd> {text}</li>" for key, text in keys)
-    style = fonts() + (ROOT / "tools" / "decks.css").read_text(encoding="utf-8")
+    rows = "".join(f"<li><kbd>{key}</kbd> {text}</li>" for key, text in KEYS.items())
+    style = fonts() + (TOOLS / "decks.css").read_text(encoding="utf-8")
     return document(
         f"{SERIES}: the decks",
         style,
@@ -254,15 +326,29 @@ def index(decks):
 <p>The lessons as slides. They need no network.</p>
 <ul>{rows}</ul>
 </header>
-<ol>
-{cards}
-</ol>""",
+<main><ol>
+{chr(10).join(map(card, lessons))}
+</ol></main>""",
     )
+
+
+def card(lesson):
+    """Return a deck's place on the map."""
+    link, number = quote(lesson["name"]) + ".html", html.escape(lesson["number"])
+    return f"""<li>
+<a class="deck" href="{link}"><b>{number}</b> <span>{inline(lesson["short"])}</span></a>
+<p>{len(lesson["slides"])} slides · {inline(lesson["time"])}<br>
+<a href="{link}?print-pdf">For paper or PDF</a>: open, then print</p></li>"""
 
 
 def inline(text):
     """Return a line of Markdown as HTML without the paragraph around it."""
     return re.sub(r"</?p>", "", markdown2html(text)).strip()
+
+
+def label(name):
+    """Return the name of a section or a slide as HTML; as Markdown its number would begin a list."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(name, quote=False))
 
 
 def document(title, style, body):
@@ -288,13 +374,14 @@ def library():
     return Path(find_spec("sphinx_revealjs").origin).parent / "_static" / "revealjs"
 
 
-def script(name):
-    """Return a script of reveal.js that can stand inside a page."""
-    return (library() / name).read_text(encoding="utf-8").replace("</script", r"<\/script")
+def script(path):
+    """Return a script as an element that can stand inside a page."""
+    text = path.read_text(encoding="utf-8").replace("</script", r"<\/script")
+    return f"<script>{text}</script>\n"
 
 
 def fonts():
-    """Return the fonts of the decks as CSS. They travel inside, so that a slide is as wide on every machine."""
+    """Return the fonts as CSS. They travel inside, so that a slide is as wide on every machine."""
     sans = library() / "dist" / "theme" / "fonts" / "source-sans-pro"
     mono = (
         Path(find_spec("matplotlib").origin).parent

@@ -7,7 +7,7 @@ import sys
 
 import cheatsheet
 import pytest
-from conftest import ROOT
+from conftest import ROOT, assert_accessible
 
 TOOL = ROOT / "tools" / "cheatsheet.py"
 TEXT = (ROOT / "docs" / "cheatsheet.md").read_text(encoding="utf-8")
@@ -61,6 +61,42 @@ def test_the_sheet_is_one_page_of_a4():
     )
 
 
+@pytest.fixture
+def sheet(tmp_path):
+    """A function that writes the sheet with a text replaced, and returns its path."""
+
+    def write(sound="", spoiled=""):
+        style = cheatsheet.fonts() + TOOL.with_suffix(".css").read_text(encoding="utf-8")
+        page = cheatsheet.sheet(TEXT, style)
+        assert sound in page
+        (tmp_path / "sheet.html").write_text(page.replace(sound, spoiled), encoding="utf-8")
+        return tmp_path / "sheet.html"
+
+    return write
+
+
+def test_axe_finds_no_barrier_on_the_sheet(new_page, sheet):
+    page = new_page()
+    page.goto(sheet().as_uri())
+    assert_accessible(page)
+
+
+@pytest.mark.parametrize(
+    ("sound", "spoiled", "rule"),
+    [
+        ("#5b6470", "var(--grey)", "color-contrast"),
+        ("</div>\n<section", "</div></main>\n<section", "region"),
+        ("<th>cause", "<th>", "empty-table-header"),
+        ('<html lang="en">', "<html>", "html-has-lang"),
+    ],
+)
+def test_a_barrier_on_the_sheet_is_caught(new_page, sheet, sound, spoiled, rule):
+    page = new_page()
+    page.goto(sheet(sound, spoiled).as_uri())
+    with pytest.raises(AssertionError, match=rule):
+        assert_accessible(page)
+
+
 def test_a_sheet_that_is_too_long_ends_with_a_sentence(refused):
     end = refused("docs/cheatsheet.md", "## Load", "A sentence.\n\n" * 30 + "## Load")
     assert re.fullmatch(MISFIT + r"“[^”]*” leaves its box(, “[^”]*” leaves its box)*\.", end), end
@@ -103,4 +139,5 @@ def test_the_page_holds_all_sections_in_order():
     assert headings == re.findall(r"^## (.*)", TEXT, re.MULTILINE) and page.count(
         "</section>"
     ) == len(headings)
-    assert page.index("Safe loading") < page.index("</main>") < page.index("Ten errors")
+    columns, main = page.index("</div>\n<section"), page.index("</main>")
+    assert page.index("Safe loading") < columns < page.index("Ten errors") < main

@@ -4,6 +4,7 @@ import html
 import re
 
 import nbformat
+import outline
 import pytest
 import slides
 from notebook_tools import NOTEBOOKS, ROOT, code_cells, read, tags
@@ -19,35 +20,51 @@ def text_of(part):
     return html.unescape(re.sub(r"<[^>]*>", "", lines))
 
 
+def page_of(path):
+    return ROOT / "docs" / "teach" / f"{path.stem}.md"
+
+
 def deck_of(path):
-    about = slides.about(path.stem, read(path))
-    about["slides"] = slides.slides(read(path))
-    return about
+    return slides.lesson(path, page_of(path))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_deck_has_10_to_20_slides_with_notes_and_the_notebook_s_own_code(path):
+def test_a_deck_has_the_notebook_s_own_code_and_no_empty_slide(path):
     notebook, about = read(path), deck_of(path)
-    assert 10 <= len(about["slides"]) <= 20
+    assert 10 <= len(about["slides"]) <= 40
     assert all(slide["notes"] and slide["parts"] for slide in about["slides"])
     sources = {
         cell.source for cell in code_cells(notebook) if not tags(cell) & {"setup", "parameters"}
     }
-    shown = [
-        part
-        for slide in about["slides"]
-        for part in re.findall(
-            r'<pre [^>]*class="(?:fragment )?code.*?</pre>', "".join(slide["parts"]), re.DOTALL
-        )
-    ]
+    form = r'<pre [^>]*class="(?:fragment )?code.*?</pre>'
+    parts = [part for slide in about["slides"] for part in slide["parts"]]
+    shown = [code for part in parts for code in re.findall(form, part, re.DOTALL)]
     codes = [re.sub(r"^ $", "", text_of(part), flags=re.MULTILINE) for part in shown]
     assert len(codes) >= 5 and set(codes) <= sources
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_figure_of_a_deck_has_the_words_of_its_cell(path):
+    words = {cell.metadata.get("alt") for cell in code_cells(read(path))}
+    assert wordless(deck_of(path)["slides"], words) == []
+
+
+def wordless(found, words):
+    """The name of each slide with a figure that has none of these words."""
+    figures = [
+        (slide["name"], re.search(r'<img [^>]*alt="(.*?)"', part))
+        for slide in found
+        for part in slide["parts"]
+        if part.startswith("<img")
+    ]
+    return [name for name, alt in figures if not alt or html.unescape(alt[1]) not in words]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_deck_is_one_file_that_asks_nothing_of_the_network(path):
     text = slides.deck(deck_of(path))
     page = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    shown = re.sub(r'<aside class="notes">.*?</aside>', "", page, flags=re.DOTALL)
     assert (
         text.count("</script>") == 3
         and "<script" not in page
@@ -57,8 +74,9 @@ def test_a_deck_is_one_file_that_asks_nothing_of_the_network(path):
     assert re.findall(r"<link [^>]*>", page) == ['<link rel="icon" href="data:,">']
     stems = {path.stem for path in NOTEBOOKS}
     for link in re.findall(r'<a [^>]*href="([^"]*)"', page):
-        assert link.startswith("https://") or link.removesuffix(".html") in stems, link
-    assert "&lt;details" not in page and "<details" not in page
+        known = link.startswith(("https://", "#/")) or link.removesuffix(".html") in stems
+        assert known, link
+    assert "&lt;details" not in page and "<details" not in shown
 
 
 def test_the_palette_is_that_of_the_figures():
@@ -91,50 +109,175 @@ FIGURE = nbformat.v4.new_output(
 LONG = "code:" + "x = 1\n" * 5 + "plot(x)"
 
 
-def test_cells_become_slides():
-    found = slides.slides(
-        notebook_of(
-            ("slide", "# 01 · Title\n\nPromise.\n\n**You will be able to**\n\n- see", [], []),
-            ("notes", "Welcome.", [], []),
-            ("skip", "code:setup()", ["setup"], []),
-            ("slide", "## 1. One", [], []),
-            ("-", LONG, [], [FIGURE]),
-            ("notes", "<details>\n<summary>Speaker notes</summary>\n\nAsk.\n\n</details>", [], []),
-            ("subslide", "**Which?**", [], []),
-            ("fragment", LONG, ["hide-input"], [FIGURE]),
-            ("skip", "### 1.1", [], []),
-            ("subslide", "### Exercise 1.1", [], []),
-            ("-", "code:stub()", ["exercise"], []),
-        )
-    )
-    assert [(slide["kind"], slide["section"], slide["below"]) for slide in found] == [
-        ("title", "", False),
-        ("goals", "", True),
-        ("", "1. One", False),
-        ("figure", "1. One", True),
-        ("", "1. One", True),
-        ("exercise", "1. One", True),
+SMALL = [
+    ("slide", "# 01 · Title\n\nPromise.\n\n**You will be able to**\n\n- see", [], []),
+    ("skip", "code:setup()", ["setup"], []),
+    ("slide", "## 1. One `x`\n\n```\n## no heading\n```", [], []),
+    ("-", LONG, [], [FIGURE]),
+    ("subslide", "### Exercise 1.1 · 5 minutes", [], []),
+    ("-", "code:stub()", ["exercise"], []),
+    ("subslide", "**Which?**", [], []),
+    ("fragment", LONG, ["hide-input"], [FIGURE]),
+    ("skip", "## 2. Two", [], []),
+    ("skip", "code:two()", [], []),
+    ("subslide", "More.\n\n### Exercise 1.2", [], []),
+]
+PAGE = """# Teaching 01 · Title
+
+How to read it.
+
+## Opening
+
+Welcome.
+
+## 1. One `x`
+
+*0:00 to 0:05*
+
+**Ask:** one?
+
+### Exercise 1.0, not on a slide
+
+## Exercise 1.1
+
+Walk round.
+
+### Wrong answers
+
+| wrong answer | what the check says |
+| --- | --- |
+| none | `no` |
+
+## 1. One `x` (2)
+
+**Goes wrong:** nothing.
+
+## 2. Two
+
+Two.
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """The paths of a notebook with five slides, and of its page."""
+    notebook, page = tmp_path / "01_small.ipynb", tmp_path / "01_small.md"
+    nbformat.write(notebook_of(*SMALL), notebook)
+    page.write_text(PAGE, encoding="utf-8")
+    return notebook, page
+
+
+def test_cells_become_slides(small):
+    found = slides.lesson(*small)["slides"]
+    assert [(slide["kind"], slide["name"], slide["below"]) for slide in found] == [
+        ("title", "Opening", False),
+        ("goals", "Opening", True),
+        ("", "1. One `x`", False),
+        ("figure", "1. One `x`", True),
+        ("exercise", "Exercise 1.1", True),
+        ("", "1. One `x` (2)", True),
+        ("", "2. Two", True),
     ]
-    assert [text_of(slide["notes"]).strip() for slide in found] == [
-        "Welcome.",
-        "Welcome.",
-        "Ask.",
-        "Ask.",
-        "",
-        "",
-    ]
-    title, goals, one, figure, which, _ = ["".join(slide["parts"]) for slide in found]
-    assert (
-        "Promise." in title and "01" not in text_of(title) and "see" in goals and "see" not in title
-    )
-    assert (
-        "<img" not in one
-        and "plot" in one
-        and figure.startswith("<img")
-        and figure.count("<img") == 1
-    )
+    title, goals, one, figure, _, which, _ = ["".join(slide["parts"]) for slide in found]
+    assert "Promise." in title and "01" not in text_of(title)
+    assert "see" in goals and "see" not in title
+    assert "<img" not in one and "plot" in one
+    assert figure.startswith("<img") and figure.count("<img") == 1
     assert '<img data-fragment-index="0" class="fragment' in which and "plot" not in which
     assert not any("setup" in part for slide in found for part in slide["parts"])
+
+
+def test_the_speaker_view_gets_the_slide_s_name_and_its_notes(small):
+    title, goals, one, figure, drill, which, _ = slides.lesson(*small)["slides"]
+    assert (
+        text_of(title["notes"]).split() == ["OpeningWelcome."] and goals["notes"] == title["notes"]
+    )
+    assert "<code>x</code>" in one["notes"] and "<strong>Ask:</strong>" in one["notes"]
+    assert "<summary>Exercise 1.0, not on a slide</summary>" in one["notes"]
+    assert figure["notes"] == one["notes"] and "Goes wrong" not in one["notes"]
+    said, _, folded = drill["notes"].partition("<details><summary>Wrong answers</summary>")
+    assert "Walk round." in said and "<table>" not in said and "<table>" in folded
+    assert text_of(which["notes"]).startswith("1. One x (2)")
+
+
+def test_the_menu_has_each_section_and_each_exercise_once(small):
+    entries = re.findall(
+        r'<li class="(\w+)"><a href="#/(\d/\d)">(.*?)</a>', slides.deck(slides.lesson(*small))
+    )
+    assert entries == [
+        ("section", "0/0", "Opening"),
+        ("section", "1/0", "1. One <code>x</code>"),
+        ("drill", "1/2", "Exercise 1.1"),
+        ("section", "1/4", "2. Two"),
+        ("drill", "1/4", "Exercise 1.2"),
+    ]
+
+
+def test_a_section_that_no_slide_shows_is_named():
+    assert slides.uncovered(notebook_of(*SMALL)) == ["2. Two (its code)"]
+    assert slides.uncovered(notebook_of(*SMALL[:-1])) == ["2. Two"]
+    rest = [("skip", "## Since the originals", [], []), ("skip", "code:old()", [], [])]
+    assert slides.uncovered(notebook_of(*SMALL[:-3], *rest)) == []
+
+
+# ---------------------------------------------------------------- slides and the page for teachers
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_slide_has_its_heading_and_each_heading_its_slide(path):
+    page = page_of(path)
+    assert outline.misfits(read(path), slides.notes_of(page), path.name, page.name) == []
+
+
+def test_there_are_as_many_notes_as_when_the_notebooks_held_them():
+    assert sum(len(slides.notes_of(page_of(path))) for path in NOTEBOOKS) >= 202
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "## 2. Two\n\nTwo.",
+            "",
+            "01_small.md has no heading “2. Two”, a slide of 01_small.ipynb.",
+        ),
+        (
+            "(2)",
+            "(2)\n\nA.\n\n## 1. One `x` (3)",
+            "a heading “1. One `x` (3)”, and 01_small.ipynb no",
+        ),
+        ("## Exercise 1.1", "## Exercise 1.2", "no heading “Exercise 1.1”"),
+        ("## Opening", "## Two\n\nTwo.\n\n## Opening", "a heading “Two”, and"),
+        ("## 2. Two", "## Opening", "no heading “2. Two”"),
+        ("## 2. Two", "## 2. Two\n\nTwo.\n\n## 2. Two", "a heading “2. Two”, and"),
+        ("Walk round.\n\n### Wrong", "### Wrong", None),
+        ("Two.\n", "\n", "01_small.md says nothing at “2. Two”."),
+    ],
+)
+def test_a_spoiled_page_ends_the_program_with_a_sentence(small, old, new, sentence):
+    path, page = small
+    assert old in PAGE
+    page.write_text(PAGE.replace(old, new), encoding="utf-8")
+    if sentence is None:
+        assert slides.lesson(path, page)
+        return
+    with pytest.raises(SystemExit) as caught:
+        slides.lesson(path, page)
+    assert sentence in caught.value.code and "\n" not in caught.value.code
+
+
+def test_headings_out_of_turn_and_a_page_that_is_not_there_end_it_too(small):
+    path, page = small
+    head, *rest = re.split(r"^(?=## )", PAGE, flags=re.MULTILINE)
+    page.write_text("".join([head, rest[1], rest[0], *rest[2:]]), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"has “1\. One `x`” where 01_small.ipynb has “Opening”"):
+        slides.lesson(path, page)
+    page.unlink()
+    with pytest.raises(SystemExit, match=r"\AThere is no .*01_small.md, the notes for"):
+        slides.lesson(path, page)
+
+
+# ---------------------------------------------------------------- what a slide shows
 
 
 def test_a_long_output_loses_its_middle():
@@ -193,10 +336,13 @@ def test_a_figure_has_the_words_of_its_cell():
     notebook.cells[-1].metadata["alt"] = 'A "quoted" one'
     *_, slide = slides.slides(notebook)
     assert 'alt="A &quot;quoted&quot; one"' in slide["parts"][-1]
+    assert wordless([slide], {'A "quoted" one'}) == [] and wordless([slide], {"B"}) == ["1"]
+    del notebook.cells[-1].metadata["alt"]
+    assert wordless(slides.slides(notebook), {None}) == ["1"]
 
 
 def test_the_map_leads_to_each_deck_and_to_its_form_for_paper():
     page = slides.index([deck_of(path) for path in NOTEBOOKS])
     for path in NOTEBOOKS:
         assert f'href="{path.stem}.html"' in page and f'href="{path.stem}.html?print-pdf"' in page
-    assert "page.css" not in page and "<script" not in page
+    assert "<kbd>M</kbd> menu of the sections" in page and "<script" not in page
