@@ -23,6 +23,7 @@ html_title = SERIES
 html_static_path = ["_static"]
 templates_path = ["_templates"]
 html_css_files = ["book.css"]
+html_js_files = [("book.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
@@ -45,7 +46,7 @@ html_theme_options = {
 
 # Code, and no outputs or messages.
 copybutton_selector = (
-    "div.cell_input pre, div[class*='highlight-']:not(.output, .highlight-none) > .highlight > pre"
+    "div.cell_input pre, div[class*=highlight-]:not(.output, .highlight-none) > .highlight > pre"
 )
 
 FOLD = re.compile(

@@ -8,6 +8,7 @@ print that.
 
 import re
 import sys
+from operator import itemgetter
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote, urlsplit
 
@@ -54,8 +55,9 @@ def one_page(folder):
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.html")}
     known = {name for name in found if not name.startswith(("_static/", "search"))}
     parts["Files of the project"] = sorted(known - set(names))
+    parts = {part: [name for name in pages if name in known] for part, pages in parts.items()}
     bodies = [body(folder, "index.html", known)]
-    for part, pages in parts.items():
+    for part, pages in filter(itemgetter(1), parts.items()):
         bodies.append(f'<h1 class="part">{part}</h1>')
         bodies += [body(folder, name, known) for name in pages]
     return document(front, folder.name, "\n".join(bodies))
