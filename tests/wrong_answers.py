@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises, each with the hint that its check prints: docs/instructors.md lists the hints.
+"""Wrong answers to the exercises, each with the hint that its check prints: docs/teach lists the hints.
 
 {exercise: [(hint, code), ...]}. A hint that ends with … is the beginning of what is printed.
 """
@@ -65,6 +65,13 @@ torch.save(net1.state_dict(), folder / "mine.pt")
 mine = mine.load_state_dict(torch.load(folder / "mine.pt"))
 """,
         ),
+        (
+            "mine must be a second network, not net1 itself",
+            """
+torch.save(net1.state_dict(), folder / "mine.pt")
+mine = net1
+""",
+        ),
     ],
     "1.2": [
         (
@@ -94,7 +101,7 @@ def needs_code(path):
 """,
         ),
         (
-            "ModuleNotFoundError: No module named 'curve_net'",
+            "don't load the file: ask it for the names",
             """
 def needs_code(path):
     return isinstance(torch.load(path, weights_only=False), nn.Module)
@@ -105,6 +112,24 @@ def needs_code(path):
             """
 def needs_code(path):
     return any("nn.modules" in name for name in get_unsafe_globals_in_checkpoint(path))
+""",
+        ),
+        (
+            "don't load the file: ask it for the names",
+            """
+def needs_code(path):
+    try:
+        torch.load(path)
+    except pickle.UnpicklingError:
+        return True
+    return False
+""",
+        ),
+        (
+            "for a state_dict it must return False",
+            """
+def needs_code(path):
+    return "state_dict" not in path.name
 """,
         ),
     ],
@@ -190,6 +215,33 @@ class Counter(nn.Module):
         return x
 """,
         ),
+        (
+            "forward must return its input",
+            """
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.tensor(0))
+
+    def forward(self, x):
+        self.count += 1
+""",
+        ),
+        (
+            "a new Counter must begin at 0",
+            """
+class Counter(nn.Module):
+    zero = torch.tensor(0)
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", self.zero)
+
+    def forward(self, x):
+        self.count += 1
+        return x
+""",
+        ),
     ],
     "2.3": [
         (
@@ -217,6 +269,18 @@ class Hidden(nn.Module):
         return self.hidden[1](torch.relu(self.hidden[0](x)))
 """,
         ),
+        (
+            "both layers must be used, with the ReLU between them",
+            """
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(784, 32), nn.Linear(32, 10))
+
+    def forward(self, x):
+        return self.layers(x)
+""",
+        ),
     ],
     "2.4": [
         (
@@ -225,12 +289,12 @@ class Hidden(nn.Module):
 def fit_and_keep_best(net, optimizer, steps=50):
     best_loss, best = float("inf"), None
     for _ in range(steps):
-        loss = nn.functional.mse_loss(net(x), y)
-        if loss.item() < best_loss:
-            best_loss, best = loss.item(), net.state_dict().copy()
         optimizer.zero_grad()
-        loss.backward()
+        loss_on(to_fit, net).backward()
         optimizer.step()
+        loss = loss_on(to_choose, net).item()
+        if loss < best_loss:
+            best_loss, best = loss, net.state_dict().copy()
     return best_loss, best
 """,
         ),
@@ -239,12 +303,32 @@ def fit_and_keep_best(net, optimizer, steps=50):
             """
 def fit_and_keep_best(net, optimizer, steps=50):
     for _ in range(steps):
-        loss = nn.functional.mse_loss(net(x), y)
-        best = copy.deepcopy(net.state_dict())
+        optimizer.zero_grad()
+        loss_on(to_fit, net).backward()
+        optimizer.step()
+    return loss_on(to_choose, net).item(), copy.deepcopy(net.state_dict())
+""",
+        ),
+        (
+            "these weights don't have the best loss",
+            """
+def fit_and_keep_best(net, optimizer, steps=50):
+    best_loss, best = float("inf"), None
+    for _ in range(steps):
+        loss = loss_on(to_fit, net)
+        if loss.item() < best_loss:
+            best_loss, best = loss.item(), copy.deepcopy(net.state_dict())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return loss.item(), best
+    return best_loss, best
+""",
+        ),
+        (
+            "training has made the loss lower: the first is not the lowest",
+            """
+def fit_and_keep_best(net, optimizer, steps=50):
+    return loss_on(to_choose, net).item(), copy.deepcopy(net.state_dict())
 """,
         ),
     ],
@@ -476,6 +560,20 @@ def train_until(epochs, path):
     return model
 """,
         ),
+        (
+            "after a stop in the third epoch the file must say epoch 1",
+            """
+def train_until(epochs, path):
+    model, optimizer, scheduler = start(SEED)
+    first = 0
+    if path.exists():
+        pieces = {"state_dict": model, "optimizer": optimizer, "scheduler": scheduler}
+        first = checkpoints.restore(checkpoints.load(path), pieces)["epoch"] + 1
+    run(model, optimizer, scheduler, epochs - first, loader)
+    fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epochs - 1)
+    return model
+""",
+        ),
     ],
     "4.4": [
         (
@@ -511,6 +609,16 @@ def save_safely(thing, path):
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+""",
+        ),
+        (
+            "the .tmp must lie in the folder of path: another may be on another disk",
+            """
+def save_safely(thing, path):
+    with tempfile.TemporaryDirectory() as elsewhere:
+        temporary = Path(elsewhere) / path.name
+        torch.save(thing, temporary)
+        os.replace(temporary, path)
 """,
         ),
     ],
@@ -644,6 +752,20 @@ class Windows(Dataset):
         return self.series[i : i + self.width], self.series[i + self.width : i + self.width + 1]
 """,
         ),
+        (
+            "the last window must leave a number to predict",
+            """
+class Windows(Dataset):
+    def __init__(self, series, width):
+        self.series, self.width = series, width
+
+    def __len__(self):
+        return len(self.series) - 3
+
+    def __getitem__(self, i):
+        return self.series[i : i + self.width], self.series[i + self.width]
+""",
+        ),
     ],
     "6.2": [
         (
@@ -700,6 +822,15 @@ def batches_from(dataset, epoch, done):
     return islice(DataLoader(dataset, batch_size=32, shuffle=True, generator=generator), done, None)
 """,
         ),
+        (
+            "leave torch's global random state alone",
+            """
+def batches_from(dataset, epoch, done):
+    order = torch.randperm(len(dataset), generator=torch.manual_seed(SEED + epoch)).tolist()
+    lists = [order[i : i + 32] for i in range(0, len(order), 32)]
+    return DataLoader(dataset, batch_sampler=lists[done:])
+""",
+        ),
     ],
     "6.4": [
         (
@@ -721,6 +852,13 @@ def balanced(labels, count):
             """
 def balanced(labels, count):
     return WeightedRandomSampler(labels.bincount()[labels], count)
+""",
+        ),
+        (
+            "each pass must draw anew, and a list does not",
+            """
+def balanced(labels, count):
+    return list(WeightedRandomSampler(1 / labels.bincount()[labels], count))
 """,
         ),
     ],
@@ -921,7 +1059,7 @@ def from_safetensors(path):
 """,
         ),
         (
-            "eval runs the text",
+            "builtins.eval runs what is in the file",
             """
 from safetensors import safe_open
 
@@ -938,7 +1076,7 @@ def from_safetensors(path):
 """,
         ),
         (
-            "the checkpoint that you were given has changed: take its parts without pop",
+            "the given checkpoint has changed: take its parts without pop",
             """
 from safetensors import safe_open
 
@@ -970,6 +1108,47 @@ def from_safetensors(path):
     with safe_open(path, "pt") as file:
         rest = json.loads(file.metadata()["rest"])
     return rest | {"state_dict": load_file(path)}
+""",
+        ),
+        (
+            "pickle.loads runs what is in the file",
+            """
+import pickle
+
+from safetensors import safe_open
+
+
+def to_safetensors(checkpoint, path):
+    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
+    save_file(checkpoint["state_dict"], path, metadata={"rest": pickle.dumps(rest).hex()})
+
+
+def from_safetensors(path):
+    with safe_open(path, "pt") as file:
+        rest = pickle.loads(bytes.fromhex(file.metadata()["rest"]))
+    return rest | {"state_dict": load_file(path)}
+""",
+        ),
+        (
+            "the sizes must stand in the header as plain text",
+            """
+import base64
+import io
+
+from safetensors import safe_open
+
+
+def to_safetensors(checkpoint, path):
+    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
+    torch.save(rest, file := io.BytesIO())
+    text = base64.b64encode(file.getvalue()).decode()
+    save_file(checkpoint["state_dict"], path, metadata={"rest": text})
+
+
+def from_safetensors(path):
+    with safe_open(path, "pt") as file:
+        data = base64.b64decode(file.metadata()["rest"])
+    return torch.load(io.BytesIO(data), weights_only=False) | {"state_dict": load_file(path)}
 """,
         ),
     ],
@@ -1096,7 +1275,7 @@ def shrink(state_dict):
 """,
         ),
         (
-            "a storage is too large",
+            "a storage is too large: ['rows', 'same rows']",
             """
 def shrink(state_dict):
     return {key: tensor.contiguous() for key, tensor in state_dict.items()}
@@ -1124,6 +1303,13 @@ def shrink(state_dict):
         if tensor.untyped_storage().nbytes() > tensor.nbytes:
             state_dict[key] = tensor.clone()
     return state_dict
+""",
+        ),
+        (
+            "a slice under two names is written twice",
+            """
+def shrink(state_dict):
+    return {k: t.clone() if t.untyped_storage().nbytes() > t.nbytes else t for k, t in state_dict.items()}
 """,
         ),
     ],
@@ -1219,7 +1405,7 @@ def load_sharded(model, folder):
 """,
         ),
         (
-            "a key in the index and in no file must raise ValueError",
+            "ValueError not raised : 0.output.bias is in no file",
             """
 def load_sharded(model, folder):
     weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
@@ -1229,7 +1415,7 @@ def load_sharded(model, folder):
 """,
         ),
         (
-            "a key in the index and in no file must raise ValueError",
+            "ValueError not raised : 0.output.bias is in no file",
             """
 def load_sharded(model, folder):
     weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
@@ -1242,12 +1428,24 @@ def load_sharded(model, folder):
 """,
         ),
         (
-            "some weights are still on meta",
+            "weights or buffers are still on meta",
             """
 def load_sharded(model, folder):
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     for name in set(index["weight_map"].values()):
         model.load_state_dict(load_file(folder / name), strict=False)
+""",
+        ),
+        (
+            "ValueError not raised : 1.running_var is in no file",
+            """
+def load_sharded(model, folder):
+    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    for name in sorted(set(weight_map.values())):
+        shard = {key: t for key, t in load_file(folder / name).items() if weight_map.get(key) == name}
+        model.load_state_dict(shard, strict=False, assign=True)
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError("a parameter is in no file")
 """,
         ),
     ],
@@ -1532,5 +1730,302 @@ for kind in ("weight", "bias"):
     healed["state_dict"][f"hidden_layers.2.{kind}"] = plain[f"hidden_layers.1.{kind}"]
 """,
         ),
+    ],
+}
+
+# Right answers of another form than the solution: {exercise: [code, ...]}.
+RIGHT_ANSWERS = {
+    "1.3": [
+        """
+def needs_code(path):
+    return len(get_unsafe_globals_in_checkpoint(str(path))) > 0
+""",
+    ],
+    "2.2": [
+        """
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.count = nn.Buffer(torch.zeros(1, dtype=torch.int64))
+
+    def forward(self, x):
+        self.count = self.count + 1
+        return x
+""",
+    ],
+    "2.3": [
+        """
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
+
+    def forward(self, x):
+        return self.layers(x)
+""",
+    ],
+    "2.4": [
+        """
+def fit_and_keep_best(net, optimizer, steps=50):
+    best_loss, best = float("inf"), None
+    for _ in range(steps):
+        loss = loss_on(to_choose, net).item()
+        if loss < best_loss:
+            best_loss, best = loss, {key: tensor.clone() for key, tensor in net.state_dict().items()}
+        optimizer.zero_grad()
+        loss_on(to_fit, net).backward()
+        optimizer.step()
+    return best_loss, best
+""",
+    ],
+    "3.2": [
+        """
+def load_or_leave(model, state_dict):
+    if checkpoints.diff(model, state_dict):
+        raise RuntimeError("it does not fit")
+    model.load_state_dict(state_dict)
+""",
+        """
+def load_or_leave(model, state_dict):
+    before = copy.deepcopy(model.state_dict())
+    try:
+        model.load_state_dict(state_dict)
+    except RuntimeError:
+        model.load_state_dict(before)
+        raise
+""",
+    ],
+    "3.3": [
+        """
+def unwrap(state_dict):
+    result = dict(state_dict)
+    while any(key.startswith(("module.", "_orig_mod.")) for key in result):
+        for prefix in ("module.", "_orig_mod."):
+            consume_prefix_in_state_dict_if_present(result, prefix)
+    return result
+""",
+        r"""
+def unwrap(state_dict):
+    return {re.sub(r"^((module|_orig_mod)\.)+", "", key): state_dict[key] for key in state_dict}
+""",
+    ],
+    "3.4": [
+        """
+def load_what_fits(model, state_dict):
+    left = []
+    for key, tensor in model.state_dict().items():
+        if key in state_dict and state_dict[key].shape == tensor.shape:
+            tensor.copy_(state_dict[key])
+        else:
+            left.append(key)
+    return left
+""",
+    ],
+    "4.1": [
+        """
+def save_mended(model, path):
+    fc_model.save_checkpoint(model, path)
+
+
+def load_mended(path):
+    return fc_model.load_checkpoint(path)
+""",
+    ],
+    "4.3": [
+        """
+def train_until(epochs, path):
+    model, optimizer, scheduler = start(SEED)
+    pieces = {"optimizer": optimizer, "scheduler": scheduler}
+    done = 0
+    if path.exists():
+        saved = checkpoints.load(path)
+        model.load_state_dict(saved["state_dict"])
+        for name, piece in pieces.items():
+            piece.load_state_dict(saved[name])
+        torch.set_rng_state(saved["random state"])
+        done = saved["epoch"] + 1
+    while done < epochs:
+        run(model, optimizer, scheduler, 1, loader)
+        state = {"random state": torch.get_rng_state(), "epoch": done}
+        fc_model.save_checkpoint(model, path, **pieces, **state)
+        done += 1
+    return model
+""",
+    ],
+    "4.4": [
+        """
+def save_safely(thing, path):
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            torch.save(thing, file)
+            file.flush()
+            os.rename(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+""",
+        """
+def save_safely(thing, path):
+    with tempfile.TemporaryDirectory(dir=path.parent) as place:
+        temporary = Path(place) / path.name
+        torch.save(thing, temporary)
+        temporary.replace(path)
+""",
+    ],
+    "5.1": [
+        """
+def find(model, kind, path=""):
+    found = {path: model} if isinstance(model, kind) else {}
+    for name, child in model.named_children():
+        found |= find(child, kind, f"{path}.{name}" if path else name)
+    return found
+""",
+    ],
+    "5.2": [
+        """
+def snapshot(model):
+    return {name: tensor.numpy() for name, tensor in copy.deepcopy(model.state_dict()).items()}
+""",
+    ],
+    "5.3": [
+        """
+@torch.no_grad()
+def prune(layer, share):
+    size = layer.weight.abs()
+    if count := round(share * size.numel()):
+        layer.weight *= size > size.flatten().kthvalue(count).values
+""",
+    ],
+    "5.4": [
+        """
+def freeze(model, path):
+    part = dict(model.named_modules())[path].eval()
+    for parameter in part.parameters():
+        parameter.requires_grad = False
+""",
+    ],
+    "6.2": [
+        """
+def mean_loss(net, loader):
+    xs, ys = (torch.cat(parts) for parts in zip(*loader))
+    return float(nn.functional.mse_loss(net(xs), ys))
+""",
+    ],
+    "6.3": [
+        """
+def batches_from(dataset, epoch, done):
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED + epoch)
+        order = torch.randperm(len(dataset))
+    return DataLoader(dataset, batch_sampler=[part.tolist() for part in order.split(32)[done:]])
+""",
+        """
+def batches_from(dataset, epoch, done):
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SEED + epoch))
+    return DataLoader(dataset, batch_size=32, sampler=order[32 * done :].tolist())
+""",
+    ],
+    "6.4": [
+        """
+def balanced(labels, count):
+    weights = [1 / (labels == label).sum().item() for label in labels]
+    return WeightedRandomSampler(weights, count, generator=torch.Generator().manual_seed(SEED))
+""",
+    ],
+    "7.1": [
+        """
+def to_plain(thing):
+    if isinstance(thing, (np.number, np.bool_)):
+        return thing.item()
+    if isinstance(thing, np.ndarray):
+        return torch.as_tensor(thing)
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, Namespace):
+        thing = vars(thing)
+    if isinstance(thing, dict):
+        return {key: to_plain(value) for key, value in thing.items()}
+    return [to_plain(value) for value in thing] if isinstance(thing, list) else thing
+""",
+    ],
+    "7.2": [
+        """
+def to_safetensors(checkpoint, path):
+    rest = {key: json.dumps(value) for key, value in checkpoint.items() if key != "state_dict"}
+    save_file(checkpoint["state_dict"], path, metadata=rest)
+
+
+def from_safetensors(path):
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    rest = {key: json.loads(value) for key, value in header["__metadata__"].items()}
+    return rest | {"state_dict": load_file(path)}
+""",
+    ],
+    "8.1": [
+        """
+def left_behind(model, optimizer):
+    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    return [name for name, p in model.named_parameters() if p.requires_grad and p not in held]
+""",
+    ],
+    "8.2": [
+        """
+def shrink(state_dict):
+    small = {}
+    for key, tensor in state_dict.items():
+        twins = [small[name] for name in small if state_dict[name].is_set_to(tensor)]
+        too_large = tensor.untyped_storage().nbytes() > tensor.nbytes
+        small[key] = twins[0] if twins else tensor.clone() if too_large else tensor
+    return small
+""",
+    ],
+    "8.4": [
+        """
+def load_sharded(model, folder):
+    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    state = {}
+    for name in set(weight_map.values()):
+        with safe_open(folder / name, "pt") as file:
+            for key in file.keys():
+                if weight_map.get(key) == name:
+                    state[key] = file.get_tensor(key)
+    if model.state_dict().keys() - state.keys():
+        raise ValueError("a key is in no file")
+    model.load_state_dict(state, assign=True)
+""",
+    ],
+    "9.1": [
+        """
+def owner(row, rows, ranks):
+    return row // ((rows + ranks - 1) // ranks)
+""",
+    ],
+    "9.3": [
+        """
+def is_whole(step):
+    try:
+        places = dcp.FileSystemReader(step).read_metadata().storage_data.values()
+        return all((step / p.relative_path).stat().st_size >= p.offset + p.length for p in places)
+    except FileNotFoundError:
+        return False
+""",
+    ],
+    "9.4": [
+        """
+def fullest(shapes, ranks, bytes_a_number):
+    pieces = [torch.empty(shape, device="meta").chunk(ranks)[0] for shape in shapes.values()]
+    return sum(piece.numel() for piece in pieces) * bytes_a_number
+""",
+    ],
+    "10.3": [
+        """
+patient = torch.load(folder / "patient.pt", weights_only=False)
+weights = {key.removeprefix("module."): tensor for key, tensor in patient["state_dict"].items()}
+for kind in ("weight", "bias"):
+    one, other = f"hidden_layers.1.{kind}", f"hidden_layers.2.{kind}"
+    weights[one], weights[other] = weights[other], weights[one]
+healed = patient | {"state_dict": weights, "loss": patient["loss"].item()}
+""",
     ],
 }

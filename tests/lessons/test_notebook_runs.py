@@ -11,6 +11,7 @@ from notebook_tools import (
     NOTEBOOKS,
     SCRATCH,
     code_cells,
+    exercises,
     marks,
     printed,
     read,
@@ -20,7 +21,7 @@ from notebook_tools import (
     tags,
     write,
 )
-from wrong_answers import WRONG_ANSWERS
+from wrong_answers import RIGHT_ANSWERS, WRONG_ANSWERS
 
 import helper
 
@@ -52,11 +53,12 @@ OTHERS = {
 def test_claims_hold_with_another_seed_and_other_parameters_and_only_solutions_earn_marks(path):
     """From another working directory. The browser's tests run each lesson with a third seed, 7.
 
-    A learner's way through an exercise: the untouched stub, each known wrong answer, the solution.
+    A learner's way through an exercise: the untouched stub, each known wrong answer, each right
+    answer of another form, the solution.
     """
     seed = 11 if own_seed(path) == 2019 else 2019
     assert own_seed(path) not in (seed, 7)
-    notebook = answer_wrongly(solve(read(path)))
+    notebook = answer(solve(read(path)))
     notebook = run_papermill(notebook, path.stem, SEED=seed, **OTHERS.get(path.stem, {}))
     assert not any(marks(notebook, "tried").values()), "an untouched stub earned a mark"
     found = marks(notebook, "again")
@@ -64,27 +66,37 @@ def test_claims_hold_with_another_seed_and_other_parameters_and_only_solutions_e
     assert misjudged(notebook) == []
 
 
-def answer_wrongly(notebook):
-    """Between the check of each stub and its solution: each known wrong answer, and the check once more."""
+def answer(notebook):
+    """Between the check of each stub and its solution: each known answer, and the check once more.
+
+    The wrong ones come first. A check behind them is tagged wrong and says what hint it must give.
+    """
     for check in [cell for cell in notebook.cells if "tried" in tags(cell)]:
-        after = notebook.cells.index(check) + 1
-        for hint, source in reversed(WRONG_ANSWERS[name_of(check)]):
-            wrong = nbformat.v4.new_code_cell(source)
+        name, cells = name_of(check), []
+        for hint, source in WRONG_ANSWERS[name]:
             again = nbformat.v4.new_code_cell(check.source, metadata={"tags": ["wrong"]})
             again.metadata["hint"] = hint
-            notebook.cells[after:after] = [wrong, again]
+            cells += [nbformat.v4.new_code_cell(source), again]
+        for source in RIGHT_ANSWERS.get(name, []):
+            again = nbformat.v4.new_code_cell(check.source, metadata={"tags": ["right"]})
+            cells += [nbformat.v4.new_code_cell(source), again]
+        after = notebook.cells.index(check) + 1
+        notebook.cells[after:after] = cells
     return notebook
 
 
 def misjudged(notebook):
-    """The checks that printed another hint on a wrong answer than the one that is expected, or a mark."""
+    """The checks that gave a wrong answer a mark or another hint, or a right one no mark."""
     found = []
     for cell in notebook.cells:
-        if "wrong" in tags(cell):
-            said, hint = printed(cell).strip(), cell.metadata["hint"]
-            expected = f"⬜ Exercise {name_of(cell)}: not yet. {hint.removesuffix('…')}"
-            if said != expected and not (hint.endswith("…") and said.startswith(expected)):
-                found.append(f"expected {expected!r}, printed {said!r}")
+        if not tags(cell) & {"wrong", "right"}:
+            continue
+        said, hint, name = printed(cell).strip(), cell.metadata.get("hint", ""), name_of(cell)
+        expected = f"⬜ Exercise {name}: not yet. {hint.removesuffix('…')}"
+        if "right" in tags(cell):
+            expected = f"✅ Exercise {name}"
+        if said != expected and not (hint.endswith("…") and said.startswith(expected)):
+            found.append(f"expected {expected!r}, printed {said!r}")
     return found
 
 
@@ -168,23 +180,31 @@ def test_marks_tell_stub_right_solution_and_wrong_solution_apart():
 
 
 @pytest.mark.parametrize(
-    ("hint", "answer", "complaint"),
+    ("hint", "wrong", "right", "complaint"),
     [
-        ("think", "answer = 41", None),
-        ("think…", "answer = 41", None),
-        ("think twice", "answer = 41", "not yet. think twice', printed"),
-        ("think", "answer = 42", "printed '✅ Exercise 9.1'"),
+        ("think", 41, 42, None),
+        ("think…", 41, 42, None),
+        ("think twice", 41, 42, "not yet. think twice', printed"),
+        ("think", 42, 42, "printed '✅ Exercise 9.1'"),
+        ("think", 41, 43, "expected '✅ Exercise 9.1', printed '⬜ Exercise 9.1: not yet. think'"),
     ],
 )
-def test_a_check_that_misjudges_a_wrong_answer_is_caught(hint, answer, complaint, monkeypatch):
-    monkeypatch.setitem(WRONG_ANSWERS, "9.1", [(hint, answer)])
-    check = 'with helper.exercise("9.1"):\n    assert answer == 42, "think"'
+def test_a_check_that_misjudges_an_answer_is_caught(hint, wrong, right, complaint, monkeypatch):
+    monkeypatch.setitem(WRONG_ANSWERS, "9.1", [(hint, f"result = {wrong}")])
+    monkeypatch.setitem(RIGHT_ANSWERS, "9.1", ["result = 42", f"result = {right}"])
+    check = 'with helper.exercise("9.1"):\n    assert result == 42, "think"'
     cell = nbformat.v4.new_code_cell(check, metadata={"tags": ["tried"]})
-    notebook = answer_wrongly(nbformat.v4.new_notebook(cells=[cell]))
-    for wrong, again in zip(notebook.cells[1::2], notebook.cells[2::2]):
+    notebook = answer(nbformat.v4.new_notebook(cells=[cell]))
+    for given, again in zip(notebook.cells[1::2], notebook.cells[2::2], strict=True):
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
-            exec(wrong.source + "\n" + again.source, {"helper": helper})
+            exec(given.source + "\n" + again.source, {"helper": helper})
         again.outputs = [nbformat.v4.new_output("stream", text=output.getvalue())]
     found = misjudged(notebook)
-    assert (complaint in found[0]) if complaint else found == []
+    assert (len(found) == 1 and complaint in found[0]) if complaint else found == []
+    assert [tags(cell) for cell in notebook.cells[2::2]] == [{"wrong"}, {"right"}, {"right"}]
+
+
+def test_the_right_answers_are_those_of_exercises():
+    named = [name_of(check) for path in NOTEBOOKS for _, _, check, _ in exercises(read(path))]
+    assert RIGHT_ANSWERS.keys() <= set(named)
