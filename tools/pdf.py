@@ -20,6 +20,11 @@ from playwright.sync_api import sync_playwright
 
 HTML = ROOT / "build" / "html"
 STYLE = ROOT / "docs" / "_static" / "print.css"
+# In pixels, as print.css has it: 210 mm without the margins. Chromium makes everything smaller when one thing is wider.
+WIDTH = 665
+WIDE = """width => [...document.querySelectorAll("main *")]
+  .filter(each => each.getBoundingClientRect().right > width + 1)
+  .map(each => "“" + each.textContent.trim().slice(0, 60) + "”")"""
 
 
 def main():
@@ -34,13 +39,15 @@ def main():
 
 
 def write_pdf(browser, folder):
-    """Print the book in a folder with a browser of Playwright, and return the path of the PDF, beside the folder."""
+    """Print the book in a folder with a browser of Playwright, and return the path of the PDF, beside it."""
     text, pdf = folder.with_name("book.html"), folder.with_name("book.pdf")
     text.write_text(one_page(folder), encoding="utf-8")
-    page = browser.new_page()
+    page = browser.new_page(viewport={"width": WIDTH, "height": 1000})
     page.emulate_media(media="print", color_scheme="light")
     page.goto(text.as_uri())
     page.evaluate("document.fonts.ready")
+    if wide := page.evaluate(WIDE, WIDTH):
+        sys.exit(f"The book is too wide for its paper: {wide[-1]}.")
     options = {"prefer_css_page_size": True, "print_background": True}
     page.pdf(path=pdf, outline=True, tagged=True, **options)
     page.close()
@@ -85,6 +92,9 @@ def body(folder, name, known):
         extra.decompose()
     for fold in article.select("details"):
         fold["open"] = ""
+    for cell in article.select("td, th"):
+        if any(len(word) > 20 for word in cell.get_text().split()):
+            cell["class"] = "long"
     for tag in article.find_all(id=True):
         tag["id"] = f"{name}--{tag['id']}"
     for tag in article.find_all(["a", "img"]):
