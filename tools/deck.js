@@ -3,19 +3,18 @@
   const menu = document.querySelector("dialog"), button = document.querySelector("nav button");
   const links = [...menu.querySelectorAll("a")];
 
+  const place = (link) => link.hash.slice(2).split("/").map(Number);
+
   // The entry whose slides are on the wall: the last one that is not further on.
   const here = () => {
     const { h, v } = Reveal.getIndices();
-    return links.findLast((link) => {
-      const [column, row] = link.hash.slice(2).split("/").map(Number);
-      return column < h || (column === h && row <= v);
-    });
+    return links.findLast((link) => place(link)[0] < h || (place(link)[0] === h && place(link)[1] <= v));
   };
 
   const open = () => {
     menu.showModal();
     const current = here();
-    for (const link of links) link.toggleAttribute("aria-current", link === current);
+    for (const link of links) link.ariaCurrent = link === current ? "true" : null;
     current.focus();
     window.focus();  // the speaker view shows the deck in a frame
   };
@@ -30,8 +29,8 @@
   });
 
   const move = (event) => {
-    const place = links.indexOf(document.activeElement), last = links.length - 1;
-    const to = { ArrowDown: Math.min(place + 1, last), ArrowUp: Math.max(place - 1, 0), Home: 0, End: last };
+    const now = links.indexOf(document.activeElement), last = links.length - 1;
+    const to = { ArrowDown: Math.min(now + 1, last), ArrowUp: Math.max(now - 1, 0), Home: 0, End: last };
     if (!(event.key in to)) return;
     event.preventDefault();
     links[to[event.key]].focus();
@@ -40,10 +39,16 @@
     move(event);
     if (event.key.toLowerCase() === "m") menu.close();
   });
+  menu.addEventListener("close", () => {
+    if (menu.contains(document.activeElement)) document.activeElement.blur();
+  });
   menu.addEventListener("click", (event) => {
     const chosen = event.target.closest("a");
     if (event.target === menu || chosen) menu.close();
-    if (chosen) document.activeElement.blur();
+    if (!chosen) return;
+    event.preventDefault();
+    document.activeElement.blur();
+    Reveal.slide(...place(chosen));
   });
 
   // In the speaker view the button would stand on each small slide.
