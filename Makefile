@@ -68,9 +68,9 @@ browser: export OMP_NUM_THREADS = 1
 browser: slides build/html/index.html
 	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal --durations=10 tests/browser
 
-# The pages that the browser looks at are there already after make run.
+# After make run the book is there already.
 build/html/index.html:
-	@$(MAKE) run
+	@$(MAKE) book
 
 student: setup
 	@"$(VENV_PYTHON)" tools/student.py

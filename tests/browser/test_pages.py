@@ -293,6 +293,15 @@ def test_a_spoiled_print_is_caught(
         check_paper(names["write_pdf"](browser, short))
 
 
+def test_what_is_too_wide_for_paper_is_named(browser, short):
+    path = short / "notebooks" / LESSONS[0].name
+    text = path.read_text(encoding="utf-8")
+    wide = '</h1><p style="width: 900px">a wide one</p>'
+    path.write_text(text.replace("</h1>", wide, 2), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"^The book is too wide for its paper: “a wide one”\.$"):
+        pdf.write_pdf(browser, short)
+
+
 # ---------------------------------------------------------------- spoiled on purpose
 
 SPOILED = {
