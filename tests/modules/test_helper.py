@@ -704,7 +704,9 @@ RANKS = """
 import os, sys, time
 rank, what = os.environ["RANK"], sys.argv[1]
 told = [os.environ[name] for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "OMP_NUM_THREADS")]
-print(*told, *sys.argv[2:], flush=True)
+# In one piece: without a buffer, print writes each word on its own, and the ranks' words mix.
+sys.stdout.write(" ".join([*told, *sys.argv[2:]]) + "\\n")
+sys.stdout.flush()
 if what == "fail" and rank == "1":
     sys.exit("rank 1 gives up")
 open(f"{os.path.dirname(__file__)}/{what}_{rank}", "w").write(str(os.getpid()))
