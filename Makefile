@@ -25,7 +25,7 @@ help:
 	$(info make bench    measures training, loading and saving as ratios; let the machine do nothing else)
 	$(info make rivals   plays the same faults on checkpoints.py and five other ways to save: docs/rivals.md)
 	$(info make outputs  executes the notebooks in place and stores their outputs in one form)
-	$(info make network  trains the network that lessons load, and writes data/trained_network.pth)
+	$(info make network  trains the network of lesson 02 again, and writes data/trained_network.pth)
 	$(info make clean    removes build/ and caches, not .venv)
 	$(info Another Python: make PYTHON=python3.12 run)
 	@cd .

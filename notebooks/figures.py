@@ -10,18 +10,6 @@ import helper
 from helper import BLUE, GREEN, GREY, RED, YELLOW
 
 
-def plot_classes(images, labels):
-    """Show the first image of each of the ten classes of Fashion-MNIST, in a row.
-
-    images is uint8 (N, 28, 28), labels int64 (N,), as helper.fashion_mnist gives them.
-    """
-    _, axes = plt.subplots(1, 10, figsize=(12, 1.6))
-    for label, ax in enumerate(axes):
-        first = images[labels == label][0] / 255
-        helper.imshow(first, ax, helper.CLASSES["Fashion"][label], normalize=False)
-    return axes
-
-
 def plot_decisions(decisions, otherwise):
     """Draw a chain of (question, answer) pairs: "yes" leads right to the answer, "no" down, at last to `otherwise`."""
     _, ax = plt.subplots(figsize=(10, 1.1 * (len(decisions) + 1)))
@@ -49,19 +37,6 @@ def plot_decisions(decisions, otherwise):
         title="Which way of saving do you need?",
     )
     ax.set_axis_off()
-    return ax
-
-
-def plot_panel(place, title, x, y, prediction):
-    """Draw points and a prediction, a thick red line, into one panel of a figure.
-
-    place is what plt.subplot takes: 132 is the second panel in one row of three.
-    """
-    ax = plt.subplot(place)
-    ax.scatter(x, y, s=18, color=GREY, alpha=0.7, label="data")
-    ax.plot(x, prediction.detach(), color=RED, linewidth=4, label="prediction")
-    ax.set(title=title, xlabel="x", ylabel="y")
-    ax.legend(loc="upper center")
     return ax
 
 
@@ -341,84 +316,3 @@ def plot_rows(panels):
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(ranks))
     return axes[0]
-
-
-def plot_fitting(networks):
-    """Draw two networks of as many layers, to see which tensors fit: plain blue fits, hatched red does not.
-
-    networks is {title: widths, from the input to the output}, a panel each. A bar is a layer and stands for its bias;
-    the area on its left is its weight. The input, which has neither, is grey.
-    """
-    one, other = networks.values()
-    same = [a == b for a, b in zip(one, other)]
-    names = ["input", *(f"hidden_layers.{i}" for i in range(len(one) - 2)), "output"]
-    looks = {True: {"color": BLUE}, False: {"facecolor": RED, "edgecolor": "white", "hatch": "///"}}
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
-    for ax, (title, widths) in zip(axes, networks.items()):
-        half = [width / 2 for width in widths]
-        for i, width in enumerate(widths):
-            look = looks[same[i]] if i else {"color": GREY}
-            ax.bar_label(ax.bar(i, width, 0.14, -half[i], **look), [width], padding=3, fontsize=13)
-        for i in range(1, len(widths)):
-            ends, top = [i - 0.9, i - 0.1], half[i - 1 : i + 1]
-            look = looks[same[i - 1] and same[i]]
-            ax.fill_between(ends, top, [-h for h in top], alpha=0.4, **look)
-        last, arrow = len(widths) - 1, {"arrowstyle": "->"}
-        ax.annotate("output.bias", (last, -5), (last - 0.6, -230), fontsize=11, arrowprops=arrow)
-        ax.set_xticks(range(len(widths)), names, fontsize=10)
-        ax.set(title=title, xlabel="layer", ylabel="width of the layer", yticks=[])
-        ax.margins(y=0.1)
-    words = {"fits": looks[True], "does not fit": looks[False]}
-    handles = [plt.Rectangle((0, 0), 1, 1, label=word, **look) for word, look in words.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    return axes
-
-
-def plot_heads(curves, chance):
-    """Draw the test accuracy after each step: a line for each entry of curves, {label: list of numbers in [0, 1]}."""
-    _, ax = plt.subplots(figsize=(8, 3.8))
-    for (label, accuracy), style in zip(curves.items(), ("-", "--", "-.")):
-        ax.plot(range(1, len(accuracy) + 1), accuracy, style, linewidth=2.5, label=label)
-    ax.axhline(chance, color=GREY, linestyle=":", label="guessing")
-    title = "A new head on two bodies"
-    ax.set(title=title, xlabel="step", ylabel="test accuracy", ylim=(0, 1))
-    ax.legend(loc="lower right")
-    return ax
-
-
-def plot_batches(loaders):
-    """Draw the points of each loader in {title: loader of x and y}, a panel each: colour and marker tell the batch."""
-    _, axes = plt.subplots(1, len(loaders), figsize=(11, 3.6), sharey=True)
-    for ax, (title, loader) in zip(axes, loaders.items()):
-        for number, ((xs, ys), marker) in enumerate(zip(loader, "os^D")):
-            ax.scatter(xs, ys, s=30, marker=marker, label=f"batch {number}: {len(xs)} points")
-        ax.set(title=title, xlabel="x", ylabel="y")
-    axes[0].legend(loc="upper center")
-    return axes
-
-
-def plot_batch_losses(losses, sizes):
-    """Draw the loss of each batch, and the mean of each epoch, weighted by the sizes of its batches."""
-    weights = torch.tensor(sizes, dtype=torch.float32)
-    means = torch.tensor(losses).view(-1, len(sizes)) @ weights / weights.sum()
-    middles = [len(sizes) * (epoch + 0.5) for epoch in range(len(means))]
-    _, ax = plt.subplots(figsize=(11, 3.6))
-    ax.semilogy(losses, linewidth=1, label="each batch")
-    ax.semilogy(middles, means, "--", linewidth=3, label="mean of an epoch")
-    title = f"{len(means)} epochs of {len(sizes)} batches"
-    ax.set(title=title, xlabel="step", ylabel="loss (log scale)")
-    ax.legend()
-    return ax
-
-
-def plot_pairs(answers, targets):
-    """Draw the squared difference of each answer and each target as a field; red squares mark the wanted pairs."""
-    squares = (answers.view(-1, 1) - targets.view(1, -1)).detach() ** 2
-    _, ax = plt.subplots(figsize=(5.4, 4.4))
-    plt.colorbar(ax.imshow(squares.numpy(), cmap="Blues"), label="squared difference")
-    places = range(len(squares))
-    look = {"markersize": 5, "markerfacecolor": "none", "color": RED}
-    ax.plot(places, places, "s", **look)
-    title = f"{len(squares)} wanted (red squares) of {squares.numel():,}"
-    ax.set(title=title, xlabel="target", ylabel="answer")
-    return ax

@@ -1,4 +1,4 @@
-"""Train the network that lessons load, and write its state_dict to data/trained_network.pth.
+"""Train the network of lesson 02, and write its state_dict to data/trained_network.pth.
 
     python tools/train_network.py
 
