@@ -28,6 +28,7 @@ HEADINGS = {"README.md": "README", "docs/cheatsheet.md": "Cheat sheet"}
 FOLDED = {
     "setup": ("hide-cell", "Set-up"),
     "proof": ("hide-cell", "The proof"),
+    "check": ("hide-input", "The check"),
     "hide-input": ("hide-input", "The code"),
 }
 CODE = re.compile(r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2[`~]* *$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)

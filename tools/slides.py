@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lessons import SERIES, about, paths, read
-from nbconvert.filters import markdown2html
+from nbconvert.filters import markdown2html, strip_ansi
 from outline import (
     EXERCISE,
     STARTS,
@@ -228,8 +228,12 @@ def lines(text):
 
 
 def shorten(text):
-    """Return a printed text without the bar of a training, and without its middle, if it is long."""
-    lines = [line for line in text.rstrip("\n").split("\n") if not line.startswith("Steps: 100% |")]
+    """Return a printed text without colours and a training's bar; a long one without its middle."""
+    lines = [
+        line
+        for line in strip_ansi(text).rstrip("\n").split("\n")
+        if not line.startswith("Steps: 100% |")
+    ]
     if len(lines) > LONGEST_OUTPUT:
         lines[7:-4] = [f"⋮ {len(lines) - 11} more lines"]
     return "\n".join(lines)

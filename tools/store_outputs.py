@@ -23,7 +23,7 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
-CELL_METADATA = ("tags", "slideshow", "jupyter", "alt")
+CELL_METADATA = ("tags", "slideshow", "jupyter", "alt", "scrolled")
 
 
 def main(arguments):

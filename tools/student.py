@@ -17,6 +17,7 @@ FILES = [
     "requirements.txt",
     "constraints.txt",
     "LICENSE",
+    "docs/glossary.md",
 ]
 
 
@@ -36,8 +37,9 @@ def write_copy(folder):
     shutil.copytree(
         ROOT / "tools" / "student_files", folder, ignore=shutil.ignore_patterns("__pycache__")
     )
+    (folder / "docs").mkdir()
     for name in FILES:
-        shutil.copy(ROOT / name, folder)
+        shutil.copy(ROOT / name, folder / name)
     # torchvision may have unpacked the .gz files beside them.
     shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("*-ubyte"))
     (folder / "notebooks").mkdir()

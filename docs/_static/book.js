@@ -6,4 +6,4 @@ const watch = new ResizeObserver(entries => {
     target.tabIndex = scrolls ? 0 : -1;
   }
 });
-for (const box of document.querySelectorAll("pre, .pst-scrollable-table-container")) watch.observe(box);
+for (const box of document.querySelectorAll("pre, .pst-scrollable-table-container, .tag_scroll-output .cell_output")) watch.observe(box);

@@ -41,6 +41,7 @@ FIRST = [
     ),
     code("assert True  # it holds", "proof", text="proved\n"),
     code("draw()", "hide-input", text="drawn\n", data={"image/png": PIXEL}, alt="A [small] dot."),
+    code("check()  # of the answer", "check", text="not yet\n"),
     code("table()", data={"text/markdown": "| x |\n|---|\n| [b](01_b.ipynb) |"}),
     new_markdown_cell(
         "<details>\n<summary>Solution</summary>\n\n```python\nanswer = 42\n```\n\n</details>",
@@ -166,11 +167,12 @@ def the_front_page_shows(page):
 def the_lesson_shows(page):
     """Demand what is folded, what is in sight, the text of the figure and where the links lead."""
     folds = {fold.summary.text: fold.text for fold in page.select("article details")}
-    assert list(folds) == ["Set-up", "The proof", "The code", "Solution"]
+    assert list(folds) == ["Set-up", "The proof", "The code", "The check", "Solution"]
     assert "of the set-up" in folds["Set-up"] and "answer = 42" in folds["Solution"]
     assert "it holds" in folds["The proof"] and "proved" in folds["The proof"]
     assert "draw()" in folds["The code"] and "drawn" not in folds["The code"]
-    assert "drawn" in page.text and not page.select("details[open]")
+    assert "of the answer" in folds["The check"] and "not yet" not in folds["The check"]
+    assert "not yet" in page.text and "drawn" in page.text and not page.select("details[open]")
     assert [image["alt"] for image in page.select("article img")] == ["A [small] dot."]
     links = {link.text: link["href"] for link in page.select("article section section p a")}
     assert links["tool"] == "tool.py.html" and links["read"] == "../README.html"

@@ -156,13 +156,15 @@ def proofs(number, notebook):
 
 
 def hidden(number, notebook):
-    """Folded are the set-up and the proofs, and what only draws."""
+    """Folded are the set-up, the proofs, the checks, and what only draws."""
     for cell in code_cells(notebook):
         if "hide-input" in tags(cell):
             if not all(draws(node) for node in ast.parse(cell.source).body):
                 yield f"a cell tagged hide-input does more than draw: {start(cell)}"
-        elif folded(cell) and not tags(cell) & {"setup", "proof"}:
+        elif folded(cell) and not tags(cell) & {"setup", "proof", "check"}:
             yield f"a cell that teaches is folded: {start(cell)}"
+        if "check" in tags(cell) and not folded(cell):
+            yield f"a check is in sight, and gives its answer away: {start(cell)}"
 
 
 def draws(node):
@@ -301,7 +303,7 @@ def about(kind, tag):
     found = {"slideshow": {"slide_type": kind}}
     if tag:
         found["tags"] = [tag]
-    if tag == "proof":
+    if tag in ("proof", "check"):
         found["jupyter"] = {"source_hidden": True}
     return found
 
@@ -417,6 +419,10 @@ def proof_in_sight(notebook):
     del cell_with(notebook, "assert mode_of").metadata["jupyter"]
 
 
+def check_in_sight(notebook):
+    del cell_with(notebook, "    assert mode").metadata["jupyter"]
+
+
 def folded_recipe(notebook):
     cell_with(notebook, "torch.save").metadata["jupyter"] = {"source_hidden": True}
 
@@ -469,6 +475,7 @@ SPOILED = [
     (added("And on.", "### Exercise 4.2"), "a proof does not come last"),
     (folded_recipe, "a cell that teaches is folded"),
     (folded_stub, "a cell that teaches is folded"),
+    (check_in_sight, "a check is in sight"),
     (recipe_without_code, "hide-input does more than draw"),
     (replaced("figures.plot_modes(modes)", "model = load(path)"), "hide-input does more than draw"),
     (replaced(SAVED, "import re"), "a regular expression"),

@@ -51,7 +51,7 @@ def frame(path, notebook):
     if notebook.metadata != METADATA:
         yield "notebook metadata are not the canonical ones"
     for cell in notebook.cells:
-        if extra := set(cell.metadata) - {"tags", "slideshow", "jupyter", "alt"}:
+        if extra := set(cell.metadata) - {"tags", "slideshow", "jupyter", "alt", "scrolled"}:
             yield f"cell metadata {sorted(extra)} are stored"
         if "raises-exception" in tags(cell):
             yield "a cell is tagged raises-exception"

@@ -319,6 +319,13 @@ def test_the_asserts_at_the_end_of_a_fragment_come_with_its_output():
     assert text_of(code) == source.removeprefix("code:")
 
 
+def test_a_message_loses_the_codes_of_its_colours():
+    printed = [nbformat.v4.new_output("stream", text="\x1b[1mDo this\x1b[0m only then.\n")]
+    cells = [("slide", "# 0", [], []), ("slide", "Ask", [], []), ("-", "code:f()", [], printed)]
+    *_, slide = slides.slides(notebook_of(*cells))
+    assert text_of(slide["parts"][-1]) == "Do this only then."
+
+
 def test_a_figure_without_its_code_stays_on_its_slide_whatever_is_printed_above_it():
     printed = [nbformat.v4.new_output("stream", text="code 0\n"), FIGURE]
     cells = [
