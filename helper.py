@@ -125,6 +125,19 @@ def fashion_mnist(*, train):
     return images, torch.frombuffer(labels, dtype=torch.uint8, offset=8).long()
 
 
+def fashion_mnist_root(folder):
+    """Copy the four Fashion-MNIST files into a folder (Path), and return the folder.
+
+    It is then the `root` of `torchvision.datasets.FashionMNIST`, which downloads nothing, and unpacks 55 MB beside
+    the copies: data/ stays as it is. Raises FileNotFoundError, RuntimeError as `data_file` does.
+    """
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    for name in CHECKSUMS:
+        shutil.copy(data_file(name), raw)
+    return folder
+
+
 def fashion_mnist_loaders(batch_size=64, train_size=None, generator=None):
     """DataLoaders of Fashion-MNIST that hold the normalised tensors in memory and fetch whole batches.
 
@@ -258,7 +271,7 @@ def plot_fits(x, y, predictions):
     )
     for ax, (title, prediction) in zip(axes[0], predictions.items()):
         ax.scatter(x, y, s=18, color=GREY, alpha=0.7, label="data")
-        ax.plot(x, prediction.detach(), color=RED, linewidth=4, label="prediction")
+        ax.plot(x, prediction.detach(), color=RED, linewidth=3, label="prediction")
         ax.set(title=title, xlabel="x")
     axes[0, 0].set_ylabel("y")
     axes[0, 0].legend(loc="upper center")
@@ -328,6 +341,21 @@ def plot_grid(table, words, title, xlabel, ylabel):
 
 
 # ---------------------------------------------------------------- several processes
+
+
+def run_program(path, program):
+    """Write a program (str) to path and run it in a new process, as `python NAME` in its folder does.
+
+    Returns:
+        str: the last line that it prints or, if it stops with an error, the last line of the error; "" if there is
+        none. The path of the folder is shortened to "…".
+    """
+    path = Path(path).resolve()
+    path.write_text(program, encoding="utf-8")
+    command = [sys.executable, path.name]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True)
+    said = done.stderr if done.returncode else done.stdout
+    return said.replace(str(path.parent), "…").rstrip().rpartition("\n")[2]
 
 
 def torchrun(script, ranks, *arguments, check=True, timeout=300):

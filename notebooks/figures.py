@@ -5,163 +5,300 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 import helper
 from helper import BLUE, GREEN, GREY, RED, YELLOW
 
 
-def plot_decisions(decisions, otherwise):
-    """Draw a chain of (question, answer) pairs: "yes" leads right to the answer, "no" down, at last to `otherwise`."""
-    _, ax = plt.subplots(figsize=(10, 1.1 * (len(decisions) + 1)))
+def plot_answers(network, title):
+    """Show ten test images of Fashion-MNIST, one of each class, each below the answer of a network.
+
+    A right answer is green with a check mark, a wrong one is red with a cross. The figure's title
+    says how many are right.
+    """
+    images, labels = helper.fashion_mnist(train=False)
+    # The third of each class: the trained network is right on nine of these.
+    chosen = torch.stack([images[labels == label][2] for label in range(10)]) / 255
+    with torch.no_grad():
+        answers = network(chosen.flatten(1) * 2 - 1).argmax(dim=1).tolist()
+    figure, axes = plt.subplots(2, 5, figsize=(10, 5))
+    figure.get_layout_engine().set(h_pad=0.1)
+    for label, (ax, answer) in enumerate(zip(axes.flat, answers)):
+        mark, color = ("✓", GREEN) if answer == label else ("✗", RED)
+        helper.imshow(chosen[label], ax, normalize=False)
+        name = f"{helper.CLASSES['Fashion'][answer]} {mark}"
+        ax.set_title(name, color=color, weight="bold", fontsize=17)
+    right = sum(answer == label for label, answer in enumerate(answers))
+    figure.suptitle(f"{title} answers: {right} of 10 right", fontsize=18)
+    return axes
+
+
+def plot_ways():
+    """Draw the questions that lead to a way of saving: "yes" leads right, "no" down to the next."""
+    rows = [
+        ("Will training continue\nfrom this file?", "checkpoint\nlesson 04"),
+        ("Must the model run\nwithout your code?", "exported program\nlesson 07"),
+        ("Will strangers\nload the file?", "safetensors\nlesson 07"),
+        ("Otherwise", "state_dict\nlessons 01 to 03"),
+    ]
+    _, ax = plt.subplots(figsize=(10, 4.4))
     arrow = {"arrowstyle": "-|>", "color": GREY}
-
-    def box(left, row, text, colour):
-        ax.add_patch(
-            plt.Rectangle(
-                (left, -row - 0.3), 0.45, 0.6, facecolor="white", edgecolor=colour, linewidth=2
-            )
-        )
-        ax.text(left + 0.225, -row, text, ha="center", va="center", fontsize=12)
-
-    for row, (question, answer) in enumerate(decisions):
-        box(0, row, question, BLUE)
-        box(0.53, row, answer, GREEN)
-        ax.annotate("", (0.53, -row), (0.45, -row), arrowprops=arrow)
-        ax.text(0.49, -row + 0.06, "yes", ha="center", va="bottom", fontsize=12)
-        ax.annotate("", (0.225, -row - 0.7), (0.225, -row - 0.3), arrowprops=arrow)
-        ax.text(0.24, -row - 0.5, "no", va="center", fontsize=12)
-    box(0, len(decisions), otherwise, GREEN)
-    ax.set(
-        xlim=(-0.01, 0.99),
-        ylim=(-len(decisions) - 0.4, 0.4),
-        title="Which way of saving do you need?",
-    )
+    last = len(rows) - 1
+    for row, (question, way) in enumerate(rows):
+        for left, text, color, face in (
+            (0, question, BLUE, "white"),
+            (0.56, way, GREEN, "#e6f4ee"),
+        ):
+            style = {"facecolor": face, "edgecolor": color, "linewidth": 2}
+            ax.add_patch(plt.Rectangle((left, -row - 0.3), 0.42, 0.6, **style))
+            bold = "bold" if row == last and left else "normal"
+            ax.text(left + 0.21, -row, text, ha="center", va="center", fontsize=14, weight=bold)
+        ax.annotate("", (0.56, -row), (0.42, -row), arrowprops=arrow)
+        if row < last:
+            ax.annotate("", (0.21, -row - 0.7), (0.21, -row - 0.3), arrowprops=arrow)
+            ax.text(0.49, -row + 0.06, "yes", ha="center", va="bottom", fontsize=12)
+            ax.text(0.225, -row - 0.5, "no", va="center", fontsize=12)
+    ax.set(xlim=(-0.01, 0.99), ylim=(-last - 0.4, 0.4), title="Which way of saving do you need?")
     ax.set_axis_off()
     return ax
 
 
-def plot_history(history):
-    """Draw the list that `train` returns: both losses on the left, the test accuracy on the right."""
-    if not history:
-        raise ValueError("history is empty: train prints and records every print_every steps")
-    steps, training, test, accuracy = zip(*history)
-    _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
-    left.plot(steps, training, label="training loss")
-    left.plot(steps, test, label="test loss")
-    left.set(title="Loss", xlabel="step", ylabel="mean loss per image", ylim=(0, None))
-    left.legend()
-    right.plot(steps, accuracy, color=GREEN)
-    right.set(title="Test accuracy", xlabel="step", ylabel="share of right answers", ylim=(0, 1))
-    return left, right
+def plot_panel(place, title, x, y, prediction):
+    """Draw points and a prediction, a thick red line, into one panel of a figure.
 
-
-def plot_widths(networks):
-    """Draw two networks of as many layers, to see which tensors of the one fit the other: green fits, red does not.
-
-    networks is {title: widths, from the input to the output}, a panel each. A bar is a layer, in the colour of its
-    bias; the area on its left is its weight. The input, which has neither, is grey.
+    place is what plt.subplot takes: 132 is the second panel in one row of three. The first panel has the legend.
     """
-    one, other = networks.values()
-    same = [a == b for a, b in zip(one, other)]
-    names = ["input", *(f"hidden_layers.{i}" for i in range(len(one) - 2)), "output"]
-    _, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True)
-    for ax, (title, widths) in zip(axes, networks.items()):
-        half = [width / 2 for width in widths]
-        colors = [GREY, *(GREEN if fits else RED for fits in same[1:])]
-        bars = ax.bar(range(len(widths)), widths, 0.14, [-h for h in half], color=colors)
-        ax.bar_label(bars, padding=3, fontsize=13)
-        for i in range(1, len(widths)):
-            ends, top = [i - 0.9, i - 0.1], half[i - 1 : i + 1]
-            fits = same[i - 1] and same[i]
-            ax.fill_between(ends, top, [-h for h in top], color=GREEN if fits else RED, alpha=0.35)
-        ax.set_xticks(range(len(widths)), names, fontsize=10)
-        last = len(widths) - 1
-        ax.annotate(
-            "output.bias",
-            (last, -5),
-            (last - 0.3, -180),
-            color=colors[-1],
-            arrowprops={"arrowstyle": "->"},
-        )
-        ax.set(title=title, xlabel="layer", ylabel="width of the layer", yticks=[])
-    return axes
-
-
-def plot_ladder(losses, rungs):
-    """Draw a run that was never interrupted under each of four runs that were resumed in its middle.
-
-    losses has a number for each step; rungs is {title: losses from the interruption to the end}, a panel each. Most
-    of what came before the interruption is left out.
-    """
-    _, axes = plt.subplots(2, 2, figsize=(11, 5), sharex=True, sharey=True)
-    steps = range(1, len(losses) + 1)
-    for ax, (title, resumed), color in zip(axes.flat, rungs.items(), [RED, YELLOW, BLUE, GREEN]):
-        ax.plot(steps, losses, color=GREY, alpha=0.4, linewidth=6, label="never interrupted")
-        ax.plot(steps[-len(resumed) :], resumed, color=color, linewidth=2, label="resumed")
-        ax.axvline(len(losses) - len(resumed) + 0.5, color=GREY, linestyle=":")
-        ax.set(
-            title=title,
-            xlim=(0.7 * (len(losses) - len(resumed)), None),
-            ylim=(0, 1.25 * max(map(max, rungs.values()))),
-        )
-    axes[0, 0].legend(loc="upper right", ncols=2)
-    for below, left in zip(axes[1], axes[:, 0]):
-        below.set_xlabel("step")
-        left.set_ylabel("loss of the batch")
-    return axes
-
-
-def plot_parameters(model):
-    """Draw how many numbers the parameters of each layer of a model (nn.Module) hold, a colour a kind of layer."""
-    sizes = [
-        (type(m).__name__, sum(p.numel() for p in m.parameters(recurse=False)))
-        for m in model.modules()
-    ]
-    sizes = [(kind, size) for kind, size in sizes if size]
-    _, ax = plt.subplots(figsize=(11, 3.4))
-    for kind in dict(sizes):
-        bars = {i: size for i, (other, size) in enumerate(sizes) if other == kind}
-        ax.bar(list(bars), list(bars.values()), label=f"{kind}: {sum(bars.values()):,}")
-    ax.set(
-        title="Size of each layer",
-        xlabel="layer, in the order of modules()",
-        ylabel="numbers in its parameters",
-    )
-    ax.yaxis.set_major_formatter("{x:,.0f}")
-    ax.legend(loc="upper left")
+    ax = plt.subplot(place)
+    ax.scatter(x, y, s=18, color=GREY, alpha=0.7, label="data")
+    ax.plot(x, prediction.detach(), color=RED, linewidth=3, label="prediction")
+    ax.set(title=title, xlabel="x", xticks=[-1, 0, 1], yticks=[0, 0.5, 1], ylim=(-0.1, 1.5))
+    if place % 10 == 1:
+        ax.set_ylabel("y")
+        ax.legend(loc="upper center")
+    else:
+        ax.tick_params(labelleft=False)
     return ax
 
 
-def plot_units(networks):
-    """Draw the weights of a Network's first eight hidden units as images of 28 x 28, blue above zero, red below.
+def plot_two_files(whole, params):
+    """Draw what two files of one model hold, and between them the program that loads them and the code of the class.
 
-    networks is {title: Network(784, ...) of eight units or more}, a row each. Weights beyond plus or minus 0.25 have
-    the full colour.
+    whole is the path of the whole model, whose class is in __main__; params is the path of its state_dict.
     """
-    figure, axes = plt.subplots(
-        len(networks), 8, figsize=(12, 0.6 + 1.6 * len(networks)), squeeze=False
-    )
-    for row, (title, network) in zip(axes, networks.items()):
-        for ax, weights in zip(row, network.hidden_layers[0].weight.detach()):
-            image = ax.imshow(weights.view(28, 28).numpy(), cmap="RdBu", vmin=-0.25, vmax=0.25)
-            ax.set(xticks=[], yticks=[])
-        row[0].set_ylabel(title)
-    figure.colorbar(image, ax=axes, label="weight")
-    figure.suptitle("The weights of eight hidden units, as images", fontsize=14)
+    # Sorted, because then __main__.Net comes before torch.nn.
+    names = sorted(get_unsafe_globals_in_checkpoint(whole))
+    tensors = torch.load(params)
+    keys = [f"{key:15} {tuple(tensor.shape)}" for key, tensor in tensors.items()]
+    numbers = f"{sum(tensor.numel() for tensor in tensors.values())} numbers"
+    program = ["from curve_net import Net", "torch.load(…)"]
+    boxes = {  # title: left, bottom, width, height, color, lines
+        "file of the whole model": (0, 0, 4.1, 3.25, BLUE, ["names of classes:", *names, numbers]),
+        "your program": (6.1, 1.9, 2.9, 1.35, GREY, program),
+        "curve_net.py": (6.1, 0, 2.9, 0.75, GREY, ["class Net(nn.Module): …"]),
+        "file of the state_dict": (11, 0, 3.2, 3.25, GREEN, ["names of tensors:", *keys, numbers]),
+    }
+    _, ax = plt.subplots(figsize=(14, 3.6))
+    for title, (left, bottom, width, height, color, lines) in boxes.items():
+        style = {"facecolor": "white", "edgecolor": color, "linewidth": 3}
+        ax.add_patch(plt.Rectangle((left, bottom), width, height, **style))
+        ax.text(left, bottom + height + 0.13, title, fontsize=14, color=color, weight="bold")
+        for row, line in enumerate(lines):
+            bold = "bold" if line in (names[0], program[0], "class Net(nn.Module): …") else "normal"
+            place = left + 0.12, bottom + height - 0.45 - 0.5 * row
+            ax.text(*place, line, fontsize=12, family="monospace", weight=bold)
+    arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.5}
+    for start, end in [
+        ((4.1, 2.38), (6.1, 2.38)),
+        ((11, 2.38), (9, 2.38)),
+        ((8.6, 1.9), (8.6, 0.75)),
+    ]:
+        ax.annotate("", end, start, arrowprops=arrow)
+    ax.text(5.1, 2.5, "looks for\n__main__.Net", fontsize=12, ha="center")
+    ax.text(10, 2.5, "looks for\nnone of\nyour classes", fontsize=12, ha="center")
+    ax.text(8.7, 1.3, "imports", fontsize=12, va="center")
+    ax.set(title="The code of the class is in neither file", xlim=(-0.05, 14.25), ylim=(-0.1, 3.9))
+    ax.set_axis_off()
+    return ax
+
+
+def plot_keys(model, lit):
+    """Draw the parts of a model as a tree, and behind each tensor its key and shape. The path to the key `lit` is blue.
+
+    Below the name of a part is its class, in grey. The model itself is black: its name is not part of a key.
+    Beside a part without a tensor, a note says that it has no key.
+    """
+    parts, tensors = dict(model.named_modules()), model.state_dict()
+    ends = [*tensors, *(name for name, part in parts.items() if not part.state_dict())]
+    last = max(key.count(".") for key in tensors) + 1
+    _, ax = plt.subplots(figsize=(12, 0.8 + 0.46 * len(ends)))
+
+    def place(path):
+        rows = [row for row, end in enumerate(ends) if not path or f"{end}.".startswith(f"{path}.")]
+        depth = path.count(".") + 1 if path else 0
+        return last if path in tensors else depth, sum(rows) / len(rows)
+
+    def on_path(path):
+        return path != "" and f"{lit}.".startswith(f"{path}.")
+
+    def write(x, y, words, path, **look):
+        color, weight = (BLUE, "bold") if on_path(path) else ("black", "normal")
+        ax.text(x, y, words, color=color, weight=weight, fontsize=12, va="center", **look)
+
+    box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "none"}
+    for path in filter(None, [*parts, *tensors]):
+        (x, y), (left, top) = place(path), place(path.rpartition(".")[0])
+        line = {"color": BLUE, "linewidth": 3.5} if on_path(path) else {"color": "#b8bec9"}
+        ax.plot([left, x], [top, y], zorder=1 + on_path(path), **line)
+    for path in parts:
+        x, y = place(path)
+        name, kind = path.rpartition(".")[2], type(parts[path]).__name__
+        if not path:
+            name, kind = kind, "not in the key"
+        # One white box behind both lines, so that it cuts an edge of the tree straight.
+        words = "\n".join(2 * [max(name, kind, key=len)])
+        look = {"fontsize": 13, "weight": "bold" if on_path(path) else "normal"}
+        ax.text(x, y, words, color="white", ha="center", va="center", bbox=box, **look)
+        write(x, y - 0.2, name, path, ha="center")
+        ax.text(x, y + 0.24, kind, color=GREY, fontsize=10, ha="center", va="center")
+        if path in ends:
+            note = {"color": GREY, "style": "italic", "fontsize": 12}
+            ax.text(x + 0.22, y, "no tensor, so no key", va="center", **note)
+    for key, tensor in tensors.items():
+        x, y = place(key)
+        write(x + 0.08, y, key.rpartition(".")[2], key)
+        write(x + 0.5, y, key, key, family="monospace")
+        write(x + 1.9, y, tuple(tensor.shape), key, family="monospace")
+    for x, words in {last + 0.5: "key", last + 1.9: "shape"}.items():
+        ax.text(x, -1, words, fontsize=12, color=GREY)
+    ax.set(xlim=(-0.25, last + 2.5), ylim=(len(ends) - 0.5, -1.4))
+    ax.set_title("A key is the path of names from the model to the tensor", pad=14)
+    ax.set_axis_off()
+    return ax
+
+
+def plot_kept(layer, kept, copied):
+    """Draw an arrow from the weight of a layer, and of two kept state_dicts, to the numbers that each one holds.
+
+    Tensors that share their memory point to the same box.
+    """
+    names = {"layer": layer.weight, "kept": kept["weight"], "copied": copied["weight"]}
+    places = {name: tensor.data_ptr() for name, tensor in names.items()}
+    _, ax = plt.subplots(figsize=(8, 2.4))
+    for row, (name, tensor) in enumerate(names.items()):
+        same = [i for i, place in enumerate(places.values()) if place == places[name]]
+        middle = sum(same) / len(same)
+        color = RED if len(same) > 1 else BLUE
+        arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 2.5}
+        ax.text(0, row, name, fontsize=14, va="center", family="monospace")
+        ax.annotate("", (1.6, middle), (0.6, row), arrowprops=arrow)
+        box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": color}
+        numbers = ", ".join(f"{number:g}" for number in tensor.flatten().tolist())
+        if row == same[0]:
+            ax.text(1.7, middle, numbers, fontsize=14, va="center", bbox=box | {"linewidth": 2})
+            who = "one tensor, shared" if len(same) > 1 else "a tensor of its own"
+            ax.text(2.2, middle, who, fontsize=13, va="center", color=color)
+    ax.set(xlim=(-0.1, 3.4), ylim=(2.5, -0.5))
+    ax.set_title("The weights after the step", fontsize=14)
+    ax.set_axis_off()
+    return ax
+
+
+def plot_checkpoint():
+    """Draw a checkpoint as nested boxes: each one adds keys to the box inside it, and names what they are good for."""
+    pieces = [
+        ("#f0f6fc", "state_dict", "fill a network that you have built"),
+        (
+            "#dae8f6",
+            "input_size, output_size,\nhidden_layers, drop_p",
+            "rebuild the network, and use it",
+        ),
+        ("#c3d9f0", "optimizer, epoch", "continue training"),
+        ("#a9c9ea", "scheduler, random_state", "continue as if nothing had happened"),
+    ]
+    _, ax = plt.subplots(figsize=(10.4, 4.6))
+    for row, (shade, keys, use) in reversed(list(enumerate(pieces))):
+        inset = 0.14 * (len(pieces) - 1 - row)
+        corner, size = (inset, inset - 0.5), (5.4 - inset, row + 1 - inset)
+        ax.add_patch(plt.Rectangle(corner, *size, facecolor=shade, edgecolor=BLUE, linewidth=2))
+        middle = row if row else inset / 2
+        ax.text(2.9, middle, keys, ha="center", va="center", family="monospace", fontsize=14)
+        arrow = {"arrowstyle": "<-", "color": BLUE, "linewidth": 2}
+        ax.annotate("", (5.4, middle), (5.9, middle), arrowprops=arrow)
+        ax.text(6, middle, use, va="center", fontsize=14)
+    ax.text(2.7, -0.8, "What a checkpoint holds", ha="center", fontsize=15, weight="bold")
+    ax.text(6, -0.8, "What that lets you do", fontsize=15, weight="bold")
+    ax.set(xlim=(-0.1, 9.4), ylim=(len(pieces) - 0.4, -1.2))
+    ax.set_axis_off()
+    return ax
+
+
+def plot_turned(image, networks):
+    """Draw an image, and beside it the class probabilities that each of networks, {title: network}, gives it."""
+    _, axes = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=[1, 1.2, 1.2])
+    helper.imshow(image[0], ax=axes[0], title="trousers, upside down")
+    for ax, (title, network) in zip(axes[1:], networks.items()):
+        with torch.no_grad():
+            percents = 100 * network(image.flatten(1)).exp()[0]
+        bars = ax.barh(helper.CLASSES["Fashion"], percents.numpy(), color=BLUE)
+        ax.bar_label(bars, [f"{p:.0f} %" if p >= 1 else "" for p in percents], padding=3)
+        ax.invert_yaxis()
+        ax.set(xlim=(0, 125), xticks=(0, 50, 100), xlabel="probability in %", title=title)
+    axes[2].set_yticklabels([])
     return axes
 
 
 def plot_agreement(answers, others):
-    """Draw each of others, {title: answers after loading}, against the answers before: a diagonal if they agree."""
+    """Draw each of others, {title: answers of second}, against the answers of resnet: on the line if they agree.
+
+    At most 500 answers are drawn. The number in a panel is the largest difference of all answers.
+    """
+    every = max(1, answers.numel() // 500)
+    size = 1.1 * max(found.abs().max().item() for found in (answers, *others.values()))
     _, axes = plt.subplots(
-        1, len(others), figsize=(5.5 * len(others), 3.8), sharex=True, sharey=True, squeeze=False
+        1, len(others), figsize=(5.2 * len(others), 5), sharey=True, squeeze=False
     )
     for ax, (title, found) in zip(axes[0], others.items()):
-        ax.scatter(answers, found, s=3, color=GREEN if torch.equal(found, answers) else RED)
-        ax.axline((0, 0), slope=1, color=GREY, linestyle=":")
-        ax.set(title=title, xlabel="answer of the saved network")
-    axes[0, 0].set_ylabel("answer after loading")
+        same, most = torch.equal(found, answers), (found - answers).abs().max().item()
+        color, marker = (GREEN, "o") if same else (RED, "^")
+        before, after = answers.flatten()[::every], found.flatten()[::every]
+        ax.axline((0, 0), slope=1, color=GREY, linestyle="--", zorder=0)
+        ax.scatter(before, after, s=22, color=color, marker=marker, alpha=0.5, linewidths=0)
+        place = {"rotation": 45, "rotation_mode": "anchor", "ha": "center", "va": "bottom"}
+        ax.text(0.65 * size, 0.67 * size, "same answer", fontsize=11, color=GREY, **place)
+        words = f"largest difference\nof all {answers.numel():,} numbers: {most:.1f}"
+        words = words if most else f"no difference\nin all {answers.numel():,} numbers"
+        ax.text(0.03, 0.97, words, color=color, va="top", fontsize=12, transform=ax.transAxes)
+        ax.set(title=title, xlabel="answer of resnet", aspect="equal")
+        ax.set(xlim=(-size, size), ylim=(-size, size))
+    axes[0, 0].set_ylabel("answer of second")
     return axes[0]
+
+
+def plot_memory(arrays):
+    """Draw the numbers of {name: tensor or array}, a box each. Names that share memory share a row of boxes."""
+    rows = {}  # where the numbers start in memory: the names and the numbers found there
+    for name, array in arrays.items():
+        numbers = torch.as_tensor(array).detach().flatten()
+        rows.setdefault(numbers.data_ptr(), ([], numbers))[0].append(name)
+    _, ax = plt.subplots(figsize=(8, 0.6 + 1.4 * len(rows)))
+    for row, (names, numbers) in enumerate(rows.values()):
+        color, style = ((RED, "-"), (GREEN, "--"))[row % 2]
+        for column, number in enumerate(numbers.tolist()):
+            box = plt.Rectangle((column, row - 0.3), 1, 0.6, fill=False, edgecolor=color)
+            box.set(linewidth=2.5, linestyle=style)
+            ax.add_patch(box)
+            ax.text(column + 0.5, row, f"{number:.2f}", ha="center", va="center", fontsize=14)
+        for place, name in enumerate(names):
+            y = row + 0.44 * (place - (len(names) - 1) / 2)
+            arrow = {"arrowstyle": "->", "color": color, "shrinkA": 4}
+            font = {"family": "monospace", "fontsize": 13, "ha": "right", "va": "center"}
+            ax.annotate(name, (-0.05, row), (-1, y), arrowprops=arrow, **font)
+    width = max(len(numbers) for _, numbers in rows.values())
+    ax.set(xlim=(-3.1, width + 0.1), ylim=(len(rows) - 0.5, -0.5))
+    ax.set_title("Names, and the memory that each one uses")
+    ax.set_axis_off()
+    return ax
 
 
 def plot_safetensors(path, width=None):
@@ -316,3 +453,216 @@ def plot_rows(panels):
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(ranks))
     return axes[0]
+
+
+def plot_fitting(networks):
+    """Draw two networks of as many layers, one above the other: plain blue tensors have one shape, hatched red differ.
+
+    networks is {title: widths, from the input to the output}. A bar is the bias of a layer, the area on its left the
+    weight; the input has neither. Heights are to scale, areas are not.
+    """
+    one, other = networks.values()
+    same = [a == b for a, b in zip(one, other)]
+    layers = [*(f"hidden_layers.{i}" for i in range(len(one) - 2)), "output"]
+    figure, axes = plt.subplots(2, 1, figsize=(12, 5.4), sharex=True)
+    for ax, (title, widths) in zip(axes, networks.items()):
+        ax.bar(0, widths[0], 0.08, -widths[0] / 2, color="#c9ced8")
+        ax.text(0, widths[0] / 2 + 30, f"({widths[0]},)", ha="center", fontsize=12)
+        for i in range(1, len(widths)):
+            left, right = widths[i - 1 : i + 1]
+            ends, top = [i - 0.91, i - 0.09], [left / 2, right / 2]
+            ax.fill_between(ends, top, [-h for h in top], **_fit(same[i - 1] and same[i]))
+            ax.bar(i, right, 0.12, -right / 2, **_fit(same[i]))
+            ax.text(
+                i - 0.5, -left / 2 - 20, f"({right}, {left})", ha="center", va="top", fontsize=12
+            )
+            ax.text(i, right / 2 + 30, f"({right},)", ha="center", fontsize=12)
+        ax.set(yticks=[], ylim=(-500, 520))
+        ax.set_ylabel(title, fontsize=14)
+        ax.spines[["left", "bottom"]].set_visible(False)
+        ax.tick_params(axis="x", length=0)
+    places = [i + part for i in range(len(layers)) for part in (0.5, 1)]
+    axes[1].set_xticks(places, [".weight", ".bias"] * len(layers), fontsize=12)
+    axes[1].tick_params(axis="x", pad=20)
+    middles = [0, *(i + 0.75 for i in range(len(layers)))]
+    axes[1].set_xticks(middles, ["input", *layers], minor=True, fontsize=12)
+    for ax in axes:
+        ax.tick_params(axis="x", which="minor", length=0)
+    words = {"same shape": True, "different shape": False}
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, label=word, **_fit(fits)) for word, fits in words.items()
+    ]
+    axes[0].legend(handles=handles, loc="upper right")
+    fits = [fit for i in range(1, len(same)) for fit in (same[i - 1] and same[i], same[i])]
+    title = f"{fits.count(False)} of {len(fits)} tensors have a different shape"
+    figure.suptitle(title, fontsize=15)
+    return axes
+
+
+def _fit(fits):
+    return (
+        {"facecolor": BLUE} if fits else {"facecolor": "#f4c7c8", "edgecolor": RED, "hatch": "//"}
+    )
+
+
+def plot_origins(networks, sources):
+    """Draw from where each tensor of a Network comes: a panel for each entry of networks, a box for each tensor.
+
+    networks is {title: Network}, sources one or two of {name: state_dict}. A tensor that is in none of them is called
+    "random". Each source has a colour, and its name in the box.
+    """
+    looks = dict(zip(sources, ({"color": BLUE}, {"color": YELLOW})))
+    looks["random"] = {"facecolor": "white", "edgecolor": GREY}
+    _, axes = plt.subplots(1, len(networks), figsize=(12, 4), sharey=True, squeeze=False)
+    for ax, (title, network) in zip(axes[0], networks.items()):
+        for place, tensor in enumerate(network.state_dict().values()):
+            name = next((name for name in sources if _holds(sources[name], tensor)), "random")
+            row, column = divmod(place, 2)
+            box = plt.Rectangle(
+                (column + 0.03, row + 0.06), 0.94, 0.88, **looks[name], linewidth=1.5
+            )
+            ax.add_patch(box)
+            color = "white" if looks[name].get("color") == BLUE else "black"
+            place = (column + 0.5, row + 0.5)
+            ax.text(*place, name, ha="center", va="center", fontsize=13, color=color)
+        layers = [key.removesuffix(".weight") for key in network.state_dict() if "weight" in key]
+        ax.set_yticks([row + 0.5 for row in range(len(layers))], layers, fontsize=12)
+        ax.set_xticks([0.5, 1.5], ["weight", "bias"], fontsize=12)
+        ax.set(title=title, xlim=(0, 2), ylim=(len(layers), 0))
+        ax.tick_params(length=0)
+        ax.spines[["left", "bottom"]].set_visible(False)
+    return axes[0]
+
+
+def _holds(state_dict, tensor):
+    return any(torch.equal(tensor, each) for each in state_dict.values())
+
+
+def train_head(network):
+    """Train the output of a Network of three classes, with the rest frozen: pullover, coat and shirt of Fashion-MNIST.
+
+    Ten images of each class for 60 steps, 1,000 to test.
+
+    Returns:
+        list of float: the test accuracy at the start and after each step.
+    """
+    train, test = (_three_clothes(loader) for loader in helper.fashion_mnist_loaders())
+    images, labels = (tensor[:, :10].flatten(0, 1) for tensor in train)
+    test_images, test_labels = (tensor[:, :1000].flatten(0, 1) for tensor in test)
+    network.hidden_layers.requires_grad_(False)
+    optimizer = torch.optim.Adam(network.output.parameters(), lr=0.003)
+    curve = []
+    for _ in range(61):
+        with torch.no_grad():
+            answers = network.eval()(test_images).argmax(dim=1)
+        curve.append((answers == test_labels).float().mean().item())
+        optimizer.zero_grad()
+        torch.nn.functional.nll_loss(network.train()(images), labels).backward()
+        optimizer.step()
+    return curve
+
+
+def _three_clothes(loader):
+    """The first 1,000 images of each of the three classes, (3, 1000, 784), and their new labels, (3, 1000)."""
+    images, labels = loader.dataset.tensors
+    rows = torch.stack([torch.where(labels == label)[0][:1000] for label in (2, 4, 6)])
+    return images[rows].flatten(2), torch.arange(3)[:, None].expand(-1, 1000)
+
+
+def plot_heads(curves, chance):
+    """Draw the test accuracy at the start and after each step: a line for each of curves, {label: shares in [0, 1]}."""
+    _, ax = plt.subplots(figsize=(9, 3.8))
+    last = max(map(len, curves.values())) - 1
+    looks = [(BLUE, "-"), ("black", "--"), (GREY, "-.")]
+    for (label, accuracy), (color, style) in zip(curves.items(), looks):
+        ax.plot(accuracy, style, color=color, linewidth=2.5)
+        end = accuracy[-1]
+        _end(ax, f"{label}, {100 * end:.0f} %", len(accuracy) - 1, end, color)
+    ax.axhline(chance, color=GREY, linestyle=":")
+    _end(ax, "guessing", last, chance, GREY, -9)
+    ax.set(title=f"The new head is better on the {max(curves, key=lambda each: curves[each][-1])}")
+    ax.set(xlabel="training step", ylabel="test accuracy", xlim=(0, last), ylim=(0, 1))
+    ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    return ax
+
+
+def _end(ax, text, x, y, color, shift=0):
+    """Write the name of a curve on the right of its end, some points higher or lower."""
+    look = {"textcoords": "offset points", "va": "center", "fontsize": 13, "color": color}
+    ax.annotate(text, (x, y), (8, shift), annotation_clip=False, **look)
+
+
+def label_losses(title, level, text):
+    """Finish a curve of losses, one an epoch: title, axes that start at 0, and a dashed line with a text at a level."""
+    ax = plt.gca()
+    ax.figure.set_size_inches(8, 3.4)
+    ax.axhline(level, color="black", linestyle="--", linewidth=1.2)
+    place = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 12}
+    ax.annotate(f"{text}: {level:.2f}", (0, level), **place)
+    last = ax.lines[0].get_ydata()[-1]
+    ax.annotate(f"{last:.2f}", (99, last), **place)
+    ax.set(title=title, xlabel="epoch", ylabel="loss", xlim=(0, 106), ylim=(0, None))
+    return ax
+
+
+def plot_batch_losses(losses, sizes, count):
+    """Draw the loss of each batch, with a diamond for the last of an epoch, and the weighted mean of each epoch.
+
+    losses and sizes (of the batches) have a number for each step, and an epoch has count steps.
+    """
+    weights = torch.tensor(sizes, dtype=torch.float32).view(-1, count)
+    means = (torch.tensor(losses).view(-1, count) * weights).sum(1) / weights.sum(1)
+    middles = [count * (epoch + 0.5) for epoch in range(len(means))]
+    last = range(count - 1, len(losses), count)
+    _, ax = plt.subplots(figsize=(11, 4))
+    ax.semilogy(losses, color=BLUE, linewidth=1, label="one batch")
+    small = {"color": YELLOW, "markersize": 5, "markeredgecolor": "black", "markeredgewidth": 0.5}
+    label = f"one batch of only {sizes[-1]} points"
+    ax.semilogy(last, [losses[step] for step in last], "D", label=label, **small)
+    ax.semilogy(middles, means, color=GREEN, linewidth=3.5, label="weighted mean of an epoch")
+    title = f"{len(means)} epochs of {count} batches: a jagged curve"
+    ax.set(title=title, xlabel="step", ylabel="loss (log scale)", xlim=(-2, len(losses) + 2))
+    ax.legend()
+    return ax
+
+
+def plot_pairs(answers, targets):
+    """Draw the squared difference of each answer and each target as a field, with a dot on each wanted pair.
+
+    Both are sorted by the targets.
+    """
+    targets, order = targets.flatten().sort()
+    answers = answers.detach().flatten()[order]
+    squares = (answers.view(-1, 1) - targets) ** 2
+    count = len(targets)
+    _, ax = plt.subplots(figsize=(6, 4.8))
+    plt.colorbar(ax.imshow(squares.numpy(), cmap="Blues", vmin=0), label="squared difference")
+    ax.plot(range(count), range(count), "o", color="black", markersize=3.5)
+    title = f"{count} wanted pairs (dots) of {squares.numel():,}\npoints sorted by target"
+    ax.set(title=title, xlabel="target of point", ylabel="answer for point")
+    return ax
+
+
+def plot_fits_and_mean(x, y, networks):
+    """`helper.plot_fits` of the answers of networks ({title: network}), with a dashed line at the mean of y."""
+    axes = helper.plot_fits(x, y, {title: network(x) for title, network in networks.items()})
+    for ax in axes:
+        look = {"color": "black", "linestyle": "--", "linewidth": 1.2, "zorder": 3}
+        ax.axhline(y.mean(), label="mean of y", **look)
+    axes[0].legend(loc="upper center")
+    return axes
+
+
+def plot_batches(loaders):
+    """Draw the points of each loader in {title: loader of x and y}, a panel each: its first batch is coloured."""
+    _, axes = plt.subplots(1, len(loaders), figsize=(11, 3.6), sharey=True)
+    for ax, (title, loader) in zip(axes, loaders.items()):
+        (first_x, first_y), *others = loader
+        for xs, ys in others:
+            ax.scatter(xs, ys, s=26, color="white", edgecolor=GREY)
+        ax.scatter(first_x, first_y, s=40, color=BLUE, label=f"first batch: {len(first_x)} points")
+        ax.scatter([], [], s=26, color="white", edgecolor=GREY, label="other batches")
+        ax.set(title=title, xlabel="x", xticks=[-1, -0.5, 0, 0.5, 1])
+    axes[0].set_ylabel("y")
+    axes[0].legend(loc="upper center")
+    return axes

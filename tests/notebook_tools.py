@@ -17,13 +17,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 SCRATCH = ROOT / "build" / "tests"
 # The lessons that do not keep the rules of test_lesson_form.py yet. A finished one leaves the list.
 NOT_REWRITTEN = [
-    "00_start_here",
-    "01_save_and_reload",
-    "02_state_dict_anatomy",
-    "03_size_mismatch",
-    "04_checkpoints",
-    "05_named_parameters",
-    "06_dataloader_batching",
     "07_safe_loading",
     "08_large_checkpoints",
     "09_distributed_checkpoints",

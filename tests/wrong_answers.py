@@ -6,136 +6,169 @@
 WRONG_ANSWERS = {
     "0.1": [
         (
-            "answer is no tensor: torch.tensor([...]) makes one, torch.arange(3) too",
-            "answer = [0, 1, 2]",
+            "Sneaker is what the network says",
+            'answer = "Sneaker"',
         ),
         (
-            "answer holds other numbers than 0, 1, 2",
-            "answer = torch.arange(1, 4)",
+            "'Boot' is not what the image shows",
+            'answer = "Boot"',
+        ),
+        (
+            "answer is not a string; write the name in quotes",
+            "answer = 5",
         ),
     ],
     "0.2": [
         (
-            "B: somebody else loads it",
-            'choice = {"A": "checkpoint", "B": "whole model", "C": "data", "D": "whole model", "E": "export"}',
+            "A: what does training need on the next morning?",
+            'choice = {"A": "state_dict", "B": "state_dict", "C": "safetensors", '
+            '"D": "exported program", "E": "state_dict"}',
         ),
         (
-            "E: it has to run without the class",
-            'choice = {"A": "checkpoint", "B": "state_dict", "C": "data", "D": "whole model", "E": "whole model"}',
+            "C: do these people know you?",
+            'choice = {"A": "checkpoint", "B": "state_dict", "C": "state_dict", '
+            '"D": "exported program", "E": "state_dict"}',
+        ),
+        (
+            "D: what does the customer not have?",
+            'choice = {"A": "checkpoint", "B": "state_dict", "C": "safetensors", '
+            '"D": "safetensors", "E": "state_dict"}',
+        ),
+        (
+            "E: who will load it, and with which code?",
+            'choice = {"A": "checkpoint", "B": "state_dict", "C": "safetensors", '
+            '"D": "exported program", "E": "whole model"}',
         ),
     ],
     "0.3": [
         (
-            "the number of parameters is another one",
-            "parameters, buffers, keys = 8, 0, 8",
+            "no value of the dictionary is a state_dict",
+            'torch.save(network.state_dict(), folder / "checkpoint.pth")',
         ),
         (
-            "the number of buffers is another one",
-            "parameters, buffers, keys = 2, 3, 5",
+            "UnpicklingError: Weights only load failed…",
+            'torch.save({"model": network, "epoch": 2}, folder / "checkpoint.pth")',
+        ),
+        (
+            "the number 2 is missing; the numbers in it are [0]",
+            'torch.save({"model": network.state_dict(), "epoch": 0}, folder / "checkpoint.pth")',
+        ),
+        (
+            "the state_dict in it is not the one of network",
+            """
+stranger = fc_model.Network(784, 10, [512, 256, 128])
+torch.save({"model": stranger.state_dict(), "epoch": 2}, folder / "checkpoint.pth")
+""",
+        ),
+        (
+            "the file holds a list, not a dictionary",
+            'torch.save([network.state_dict(), 2], folder / "checkpoint.pth")',
         ),
     ],
     "1.1": [
         (
-            "mine.pt holds a whole model: save net1.state_dict()",
+            "load_net returns nothing",
             """
-torch.save(net1, folder / "mine.pt")
-mine = torch.load(folder / "mine.pt", weights_only=False)
+def load_net(path):
+    model = Net()
+    model.load_state_dict(torch.load(path))
+    model.eval()
 """,
         ),
         (
-            "mine.pt does not hold net1's parameters",
+            "Each call must build a new network",
             """
-mine = nn.Sequential(nn.Linear(1, 10), nn.ReLU(), nn.Linear(10, 1))
-torch.save(mine.state_dict(), folder / "mine.pt")
-mine.load_state_dict(torch.load(folder / "mine.pt"))
+shared = Net()
+
+
+def load_net(path):
+    shared.load_state_dict(torch.load(path))
+    return shared.eval()
 """,
         ),
         (
-            "mine does not predict what net1 predicts",
+            "load_net must read the file at path",
             """
-mine = nn.Sequential(nn.Linear(1, 10), nn.ReLU(), nn.Linear(10, 1))
-torch.save(net1.state_dict(), folder / "mine.pt")
+def load_net(path):
+    model = Net()
+    model.load_state_dict(torch.load(folder / "my_model.pth"))
+    return model.eval()
 """,
         ),
         (
-            "TypeError: '_IncompatibleKeys' object is not callable",
+            "The network is not in eval mode",
             """
-mine = nn.Sequential(nn.Linear(1, 10), nn.ReLU(), nn.Linear(10, 1))
-torch.save(net1.state_dict(), folder / "mine.pt")
-mine = mine.load_state_dict(torch.load(folder / "mine.pt"))
-""",
-        ),
-        (
-            "mine must be a second network, not net1 itself",
-            """
-torch.save(net1.state_dict(), folder / "mine.pt")
-mine = net1
+def load_net(path):
+    model = Net()
+    model.load_state_dict(torch.load(path))
+    return model
 """,
         ),
     ],
     "1.2": [
         (
-            "load_curve must build a new network on each call",
-            """
-def load_curve(path):
-    net1.load_state_dict(torch.load(folder / "net1_state_dict.pt"))
-    return net1
-""",
+            "The program stops with ModuleNotFoundError…",
+            '''
+rescue = """
+import torch
+from Net import Net
+
+model = torch.load("lost.pt", weights_only=False)
+torch.save(model.state_dict(), "rescued.pth")
+"""
+''',
         ),
         (
-            "load_curve must read the file at path",
-            """
-def load_curve(path):
-    model = nn.Sequential(nn.Linear(1, 10), nn.ReLU(), nn.Linear(10, 1))
-    model.load_state_dict(torch.load(folder / "net1_state_dict.pt"))
-    return model
-""",
+            "The program stops with AttributeError…",
+            '''
+rescue = """
+import torch
+import curve_net
+
+model = torch.load("lost.pt", weights_only=False)
+torch.save(model.state_dict(), "rescued.pth")
+"""
+''',
+        ),
+        (
+            "The program writes no rescued.pth",
+            '''
+rescue = """
+import torch
+from curve_net import Net
+
+model = torch.load("lost.pt", weights_only=False)
+"""
+''',
+        ),
+        (
+            "rescued.pth holds more than a state_dict: it names classes",
+            '''
+rescue = """
+import torch
+from curve_net import Net
+
+model = torch.load("lost.pt", weights_only=False)
+torch.save(model, "rescued.pth")
+"""
+''',
+        ),
+        (
+            "rescued.pth does not hold the numbers of lost.pt",
+            '''
+rescue = """
+import torch
+from curve_net import Net
+
+model = Net()
+torch.save(model.state_dict(), "rescued.pth")
+"""
+''',
         ),
     ],
     "1.3": [
         (
-            "for a whole model it must return True",
-            """
-def needs_code(path):
-    return get_unsafe_globals_in_checkpoint(path)
-""",
-        ),
-        (
-            "don't load the file: ask it for the names",
-            """
-def needs_code(path):
-    return isinstance(torch.load(path, weights_only=False), nn.Module)
-""",
-        ),
-        (
-            "one class is enough, also in a dict",
-            """
-def needs_code(path):
-    return any("nn.modules" in name for name in get_unsafe_globals_in_checkpoint(path))
-""",
-        ),
-        (
-            "don't load the file: ask it for the names",
-            """
-def needs_code(path):
-    try:
-        torch.load(path)
-    except pickle.UnpicklingError:
-        return True
-    return False
-""",
-        ),
-        (
-            "for a state_dict it must return False",
-            """
-def needs_code(path):
-    return "state_dict" not in path.name
-""",
-        ),
-    ],
-    "1.4": [
-        (
-            "this is not the answer that the model gives in eval mode",
+            "This is not the answer of eval mode; the model was in training mode",
             """
 def predict(model, x):
     with torch.no_grad():
@@ -143,14 +176,14 @@ def predict(model, x):
 """,
         ),
         (
-            "the model was in training mode, and must be so again",
+            "Before the call the model was in training mode, and now it is not",
             """
 def predict(model, x):
     return model.eval()(x)
 """,
         ),
         (
-            "the model was in eval mode, and must be so again",
+            "Before the call the model was in eval mode, and now it is not",
             """
 def predict(model, x):
     answer = model.eval()(x)
@@ -161,89 +194,47 @@ def predict(model, x):
     ],
     "2.1": [
         (
-            "output has 10 x 128 weights and 10 biases",
+            "The file has no layers.1.bias, layers.1.weight.",
             """
-def layer_size(state_dict, name):
-    return state_dict[name + ".weight"].numel()
+class Rebuilt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(1000, 16)
+        self.layers = nn.ModuleList([nn.Linear(16, 32), nn.Linear(32, 5)])
 """,
         ),
         (
-            "of twelve layers hidden_layers.1 is one: 4 x 4 weights, 4 biases",
+            "layers.0.weight is (16, 32) in the class, but (32, 16) in the file.",
             """
-def layer_size(state_dict, name):
-    return sum(tensor.numel() for key, tensor in state_dict.items() if key.startswith(name))
+class Rebuilt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(1000, 16)
+        self.layers = nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(5, 32))
+""",
+        ),
+        (
+            "The file has no words.bias.",
+            """
+class Rebuilt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Linear(16, 1000)
+        self.layers = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 5))
+""",
+        ),
+        (
+            "The class has no layers.0.bias, layers.0.weight, layers.2.bias, layers.2.weight.",
+            """
+class Rebuilt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(1000, 16)
+        self.layers = [nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 5)]
 """,
         ),
     ],
     "2.2": [
-        (
-            "RuntimeError: Only Tensors of floating point and complex dtype can require gradients",
-            """
-class Counter(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.count = nn.Parameter(torch.tensor(0))
-
-    def forward(self, x):
-        self.count += 1
-        return x
-""",
-        ),
-        (
-            "count must be a buffer that says 2",
-            """
-class Counter(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.count = nn.Parameter(torch.tensor(0), requires_grad=False)
-
-    def forward(self, x):
-        self.count += 1
-        return x
-""",
-        ),
-        (
-            "count must stay an integer",
-            """
-class Counter(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("count", torch.zeros(1))
-
-    def forward(self, x):
-        self.count += 1
-        return x
-""",
-        ),
-        (
-            "forward must return its input",
-            """
-class Counter(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("count", torch.tensor(0))
-
-    def forward(self, x):
-        self.count += 1
-""",
-        ),
-        (
-            "a new Counter must begin at 0",
-            """
-class Counter(nn.Module):
-    zero = torch.tensor(0)
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("count", self.zero)
-
-    def forward(self, x):
-        self.count += 1
-        return x
-""",
-        ),
-    ],
-    "2.3": [
         (
             'NotImplementedError: Module [ModuleList] is missing the required "forward" function',
             """
@@ -257,20 +248,20 @@ class Hidden(nn.Module):
 """,
         ),
         (
-            "forward uses other layers than the keys name",
+            "forward does not use the layers that have keys.",
             """
 class Hidden(nn.Module):
     def __init__(self):
         super().__init__()
-        self.hidden = [nn.Linear(784, 32), nn.Linear(32, 10)]
+        self.hidden = {"first": nn.Linear(784, 32), "last": nn.Linear(32, 10)}
         self.layers = nn.ModuleList([nn.Linear(784, 32), nn.Linear(32, 10)])
 
     def forward(self, x):
-        return self.hidden[1](torch.relu(self.hidden[0](x)))
+        return self.hidden["last"](torch.relu(self.hidden["first"](x)))
 """,
         ),
         (
-            "both layers must be used, with the ReLU between them",
+            "forward must use both layers, with ReLU between them.",
             """
 class Hidden(nn.Module):
     def __init__(self):
@@ -281,76 +272,90 @@ class Hidden(nn.Module):
         return self.layers(x)
 """,
         ),
+        (
+            "Hidden() has 2 keys, not 4.",
+            """
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.layers = nn.Linear(784, 32), {"last": nn.Linear(32, 10)}
+
+    def forward(self, x):
+        return self.layers["last"](torch.relu(self.first(x)))
+""",
+        ),
     ],
-    "2.4": [
+    "2.3": [
         (
-            "these weights don't have the best loss",
+            "The returned weights have a different validation loss.",
             """
-def fit_and_keep_best(net, optimizer, steps=50):
-    best_loss, best = float("inf"), None
-    for _ in range(steps):
+def fit_and_keep_best(network, optimizer, x, y, val_x, val_y):
+    best_loss, best_weights = float("inf"), None
+    for step in range(50):
         optimizer.zero_grad()
-        loss_on(to_fit, net).backward()
+        mse(network(x), y).backward()
         optimizer.step()
-        loss = loss_on(to_choose, net).item()
-        if loss < best_loss:
-            best_loss, best = loss, net.state_dict().copy()
-    return best_loss, best
+        val_loss = mse(network(val_x), val_y).item()
+        if val_loss < best_loss:
+            best_loss, best_weights = val_loss, network.state_dict().copy()
+    return best_loss, best_weights
 """,
         ),
         (
-            "a lower loss came up on the way",
+            "There was a lower validation loss on the way.",
             """
-def fit_and_keep_best(net, optimizer, steps=50):
-    for _ in range(steps):
+def fit_and_keep_best(network, optimizer, x, y, val_x, val_y):
+    for step in range(50):
         optimizer.zero_grad()
-        loss_on(to_fit, net).backward()
+        mse(network(x), y).backward()
         optimizer.step()
-    return loss_on(to_choose, net).item(), copy.deepcopy(net.state_dict())
+    return mse(network(val_x), val_y).item(), copy.deepcopy(network.state_dict())
 """,
         ),
         (
-            "these weights don't have the best loss",
+            "There was a lower validation loss on the way.",
             """
-def fit_and_keep_best(net, optimizer, steps=50):
-    best_loss, best = float("inf"), None
-    for _ in range(steps):
-        loss = loss_on(to_fit, net)
-        if loss.item() < best_loss:
-            best_loss, best = loss.item(), copy.deepcopy(net.state_dict())
+def fit_and_keep_best(network, optimizer, x, y, val_x, val_y):
+    best_loss, best_weights = float("inf"), None
+    for step in range(50):
         optimizer.zero_grad()
-        loss.backward()
+        train_loss = mse(network(x), y)
+        train_loss.backward()
         optimizer.step()
-    return best_loss, best
-""",
-        ),
-        (
-            "training has made the loss lower: the first is not the lowest",
-            """
-def fit_and_keep_best(net, optimizer, steps=50):
-    return loss_on(to_choose, net).item(), copy.deepcopy(net.state_dict())
+        if train_loss.item() < best_loss:
+            best_loss = train_loss.item()
+            best_weights = copy.deepcopy(network.state_dict())
+    return mse(network(val_x), val_y).item(), best_weights
 """,
         ),
     ],
     "3.1": [
         (
-            "these sizes give an error of 0 lines, or on other keys",
+            "her error would have 0 lines, or lines for different keys",
             "hidden_layers = [512, 256, 128]",
         ),
         (
-            "these sizes give an error of 3 lines, or on other keys",
+            "her error would have 3 lines, or lines for different keys",
             "hidden_layers = [300, 256, 128]",
         ),
         (
-            "these sizes give an error of 5 lines, or on other keys",
+            "her error would have 5 lines, or lines for different keys",
             "hidden_layers = [512, 300, 300]",
+        ),
+        (
+            "this is the right layer, but the wrong width",
+            "hidden_layers = [512, 200, 128]",
+        ),
+        (
+            "her file has a different number of layers",
+            "hidden_layers = [300, 128]",
         ),
     ],
     "3.2": [
         (
             "a state_dict that does not fit must raise RuntimeError",
             """
-def load_or_leave(model, state_dict):
+def load_or_refuse(model, state_dict):
     if not checkpoints.diff(model, state_dict):
         model.load_state_dict(state_dict)
 """,
@@ -358,7 +363,7 @@ def load_or_leave(model, state_dict):
         (
             "it raised, and yet the model has changed",
             """
-def load_or_leave(model, state_dict):
+def load_or_refuse(model, state_dict):
     before = model.state_dict()
     try:
         model.load_state_dict(state_dict)
@@ -368,497 +373,587 @@ def load_or_leave(model, state_dict):
 """,
         ),
         (
-            "what fits must be loaded into the model that was passed",
+            "what fits must be loaded into the model itself",
             """
-def load_or_leave(model, state_dict):
+def load_or_refuse(model, state_dict):
     model = copy.deepcopy(model)
     model.load_state_dict(state_dict)
+""",
+        ),
+        (
+            "a state_dict that does not fit must raise RuntimeError",
+            """
+def load_or_refuse(model, state_dict):
+    own = model.state_dict()
+    for key in own:
+        if key in state_dict and own[key].shape != state_dict[key].shape:
+            raise RuntimeError(key)
+    model.load_state_dict(state_dict, strict=False)
 """,
         ),
     ],
     "3.3": [
         (
-            "the dict that was passed must stay as it is",
+            "the model must keep its own head",
             """
-def unwrap(state_dict):
-    consume_prefix_in_state_dict_if_present(state_dict, "module.")
-    return state_dict
+def load_body(model, state_dict):
+    model.load_state_dict(state_dict, strict=False)
 """,
         ),
         (
-            "of several prefixes each must come off, in any order",
+            "the body has a missing tensor: this must raise RuntimeError",
             """
-def unwrap(state_dict):
-    return {key.removeprefix("module.").removeprefix("_orig_mod."): tensor for key, tensor in state_dict.items()}
+def load_body(model, state_dict):
+    body = {key: state_dict[key] for key in state_dict if key.startswith("hidden_layers.")}
+    model.load_state_dict(body, strict=False)
 """,
         ),
         (
-            "these three keys don't begin with one of the prefixes",
+            "the body has an unexpected tensor: this must raise RuntimeError",
             """
-def unwrap(state_dict):
-    return {key.replace("module.", "").replace("_orig_mod.", ""): tensor for key, tensor in state_dict.items()}
-""",
-        ),
-    ],
-    "3.4": [
-        (
-            "RuntimeError: Error(s) in loading state_dict for Network:…",
-            """
-def load_what_fits(model, state_dict):
-    return model.load_state_dict(state_dict, strict=False).missing_keys
+def load_body(model, state_dict):
+    body = {key: state_dict[key] for key in state_dict if key.startswith("hidden_layers.")}
+    report = model.load_state_dict(body, strict=False)
+    if report.missing_keys != ["output.weight", "output.bias"]:
+        raise RuntimeError(report)
 """,
         ),
         (
-            "the list must name the keys that were left as they were",
+            "the model must keep its own head",
             """
-def load_what_fits(model, state_dict):
+def load_body(model, state_dict):
     own = model.state_dict()
-    fitting = {key: tensor for key, tensor in state_dict.items() if key in own and tensor.shape == own[key].shape}
+    fitting = {key: state_dict[key] for key in own if own[key].shape == state_dict[key].shape}
     model.load_state_dict(fitting, strict=False)
-    return [key for key in state_dict if key not in fitting]
 """,
         ),
     ],
     "4.1": [
         (
-            "dropout 0.25 came back as 0.5",
+            "the model comes back in training mode",
             """
-def load_mended(path):
-    return load_by_hand(path).eval()
+def save_words(model, path):
+    saved = {"sizes": [*model.embed.weight.shape, len(model.linear.bias), model.pad_idx]}
+    torch.save(saved | {"state_dict": model.state_dict()}, path)
+
+
+def load_words(path):
+    saved = torch.load(path)
+    model = fc_model.WordAVGModel(*saved["sizes"])
+    model.load_state_dict(saved["state_dict"])
+    return model
 """,
         ),
         (
-            "dropout 0.0 came back as 0.5",
+            "WordAVGModel(100, 8, 1, 3) comes back with the same weights, and "
+            "gives a different answer",
             """
-def save_mended(model, path):
-    sizes = [layer.out_features for layer in model.hidden_layers]
-    checkpoint = {"input_size": 784, "output_size": 10, "hidden_layers": sizes}
-    checkpoint |= {"state_dict": model.state_dict(), "drop_p": model.dropout.p}
-    torch.save(checkpoint, path)
+def save_words(model, path):
+    torch.save({"state_dict": model.state_dict()}, path)
 
 
-def load_mended(path):
-    loaded = load_by_hand(path).eval()
-    loaded.dropout.p = torch.load(path)["drop_p"] or 0.5
-    return loaded
+def load_words(path):
+    weights = torch.load(path)["state_dict"]
+    vocab_size, embedding_size = weights["embed.weight"].shape
+    model = fc_model.WordAVGModel(vocab_size, embedding_size, len(weights["linear.bias"]), 0)
+    model.load_state_dict(weights)
+    return model.eval()
 """,
         ),
         (
-            "the loaded one must be in eval mode",
+            "RuntimeError: Error(s) in loading state_dict for WordAVGModel:…",
             """
-def load_mended(path):
-    loaded = load_by_hand(path)
-    loaded.dropout.p = torch.load(path)["drop_p"]
-    return loaded
+def save_words(model, path):
+    torch.save({"pad_idx": model.pad_idx, "state_dict": model.state_dict()}, path)
+
+
+def load_words(path):
+    saved = torch.load(path)
+    model = fc_model.WordAVGModel(100, 8, 1, saved["pad_idx"])
+    model.load_state_dict(saved["state_dict"])
+    return model.eval()
+""",
+        ),
+        (
+            "WordAVGModel(100, 8, 1, 0) comes back with different weights",
+            """
+def save_words(model, path):
+    sizes = [*model.embed.weight.shape, len(model.linear.bias), model.pad_idx]
+    torch.save({"sizes": sizes, "state_dict": model.state_dict()}, path)
+
+
+def load_words(path):
+    return fc_model.WordAVGModel(*torch.load(path)["sizes"]).eval()
+""",
+        ),
+        (
+            "save_words has put the model into eval mode",
+            """
+def save_words(model, path):
+    sizes = [*model.embed.weight.shape, len(model.linear.bias), model.pad_idx]
+    torch.save({"sizes": sizes, "state_dict": model.eval().state_dict()}, path)
+
+
+def load_words(path):
+    saved = torch.load(path)
+    model = fc_model.WordAVGModel(*saved["sizes"])
+    model.load_state_dict(saved["state_dict"])
+    return model.eval()
 """,
         ),
         (
             "UnpicklingError: Weights only load failed…",
             """
-def save_mended(model, path):
+def save_words(model, path):
     torch.save(model, path)
 
 
-def load_mended(path):
+def load_words(path):
     return torch.load(path, weights_only=False).eval()
 """,
         ),
     ],
     "4.2": [
         (
-            "CheckpointError: generator is in the file: pass its piece too, or del saved['generator']",
+            "a run that is stopped after 2 of 3 epochs trains 3 in the next call",
             """
-def rehearse(path):
-    generator = torch.Generator().manual_seed(SEED)
-    own_loader, _ = helper.fashion_mnist_loaders(batch_size=50, train_size=500, generator=generator)
-    model, optimizer, scheduler = start(SEED)
-    pieces = {"optimizer": optimizer, "scheduler": scheduler}
-    run(model, optimizer, scheduler, 1, own_loader)
-    fc_model.save_checkpoint(model, path, **pieces, generator=generator, epoch=0)
-    first = run(model, optimizer, scheduler, 1, own_loader)
-    checkpoints.restore(checkpoints.load(path), {"state_dict": model, **pieces})
-    return first, run(model, optimizer, scheduler, 1, own_loader)
+def train_until(epochs, filepath):
+    torch.manual_seed(SEED)
+    model = load_checkpoint(folder / "checkpoint.pth").train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, halve)
+    if filepath.exists():
+        _, model, optimizer, scheduler = load_run(filepath)
+    for epoch in range(epochs):
+        train_epoch(model, optimizer)
+        scheduler.step()
+        save_run(filepath, epoch, model, optimizer, scheduler)
+    return model
 """,
         ),
         (
-            "the generator was not saved",
+            "a run that is stopped after 2 of 3 epochs trains 2 in the next call",
             """
-def rehearse(path):
-    generator = torch.Generator().manual_seed(SEED)
-    own_loader, _ = helper.fashion_mnist_loaders(batch_size=50, train_size=500, generator=generator)
-    model, optimizer, scheduler = start(SEED)
-    pieces = {"optimizer": optimizer, "scheduler": scheduler}
-    run(model, optimizer, scheduler, 1, own_loader)
-    fc_model.save_checkpoint(model, path, **pieces, epoch=0)
-    generator.manual_seed(SEED)
-    first = run(model, optimizer, scheduler, 1, own_loader)
-    checkpoints.restore(checkpoints.load(path), {"state_dict": model, **pieces})
-    generator.manual_seed(SEED)
-    return first, run(model, optimizer, scheduler, 1, own_loader)
+def train_until(epochs, filepath):
+    torch.manual_seed(SEED)
+    first, model = 0, load_checkpoint(folder / "checkpoint.pth").train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, halve)
+    if filepath.exists():
+        _, model, optimizer, scheduler = load_run(filepath)
+        first = torch.load(filepath)["epoch"]
+    for epoch in range(first, epochs):
+        train_epoch(model, optimizer)
+        scheduler.step()
+        save_run(filepath, epoch, model, optimizer, scheduler)
+    return model
 """,
         ),
         (
-            "the second epoch is another one",
+            "2 epochs and then 1 give different weights from 3 without a stop",
             """
-def rehearse(path):
-    generator = torch.Generator().manual_seed(SEED)
-    own_loader, _ = helper.fashion_mnist_loaders(batch_size=50, train_size=500, generator=generator)
-    model, optimizer, scheduler = start(SEED)
-    pieces = {"optimizer": optimizer, "scheduler": scheduler, "generator": generator}
-    run(model, optimizer, scheduler, 1, own_loader)
-    fc_model.save_checkpoint(model, path, **pieces, epoch=0)
-    first = run(model, optimizer, scheduler, 1, own_loader)
-    saved = checkpoints.load(path)
-    del saved["generator"], pieces["generator"]
-    checkpoints.restore(saved, {"state_dict": model, **pieces})
-    return first, run(model, optimizer, scheduler, 1, own_loader)
+def train_until(epochs, filepath):
+    torch.manual_seed(SEED)
+    first, model = 0, load_checkpoint(folder / "checkpoint.pth").train()
+    if filepath.exists():
+        first, model, _, _ = load_run(filepath)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, halve)
+    for epoch in range(first, epochs):
+        train_epoch(model, optimizer)
+        scheduler.step()
+        save_run(filepath, epoch, model, optimizer, scheduler)
+    return model
+""",
+        ),
+        (
+            "2 epochs and then 1 give different weights from 3 without a stop",
+            """
+def train_until(epochs, filepath):
+    first, model = 0, load_checkpoint(folder / "checkpoint.pth").train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, halve)
+    if filepath.exists():
+        first, model, optimizer, scheduler = load_run(filepath)
+    torch.manual_seed(SEED)
+    for epoch in range(first, epochs):
+        train_epoch(model, optimizer)
+        scheduler.step()
+        save_run(filepath, epoch, model, optimizer, scheduler)
+    return model
+""",
+        ),
+        (
+            "a run that is stopped after two epochs leaves no file",
+            """
+def train_until(epochs, filepath):
+    torch.manual_seed(SEED)
+    first, model = 0, load_checkpoint(folder / "checkpoint.pth").train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, halve)
+    if filepath.exists():
+        first, model, optimizer, scheduler = load_run(filepath)
+    for epoch in range(first, epochs):
+        train_epoch(model, optimizer)
+        scheduler.step()
+    save_run(filepath, epochs - 1, model, optimizer, scheduler)
+    return model
+""",
+        ),
+        (
+            "the last of 3 epochs is saved as epoch 0",
+            """
+def train_until(epochs, filepath):
+    torch.manual_seed(SEED)
+    first, model = 0, load_checkpoint(folder / "checkpoint.pth").train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, halve)
+    if filepath.exists():
+        first, model, optimizer, scheduler = load_run(filepath)
+    for epoch in range(epochs - first):
+        train_epoch(model, optimizer)
+        scheduler.step()
+        save_run(filepath, epoch, model, optimizer, scheduler)
+    return model
 """,
         ),
     ],
     "4.3": [
         (
-            "2 and 2 epochs are not the same as 4",
+            "with the factor 0.1, epoch 3 gets the rate 0.000125",
             """
-def train_until(epochs, path):
-    model, optimizer, scheduler = start(SEED)
-    if path.exists():
-        model.load_state_dict(checkpoints.load(path)["state_dict"])
-    for epoch in range(epochs):
-        run(model, optimizer, scheduler, 1, loader)
-        fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epoch)
-    return model
+def resume_scaled(filepath, factor):
+    first, model, optimizer, scheduler = load_run(filepath)
+    optimizer.param_groups[0]["lr"] *= factor
+    return first, model, optimizer, scheduler
 """,
         ),
         (
-            "2 and 2 epochs are not the same as 4",
+            "with the factor 0.1, epoch 2 gets the rate 0.000250",
             """
-def train_until(epochs, path):
-    model, optimizer, scheduler = start(SEED)
-    first = 0
-    if path.exists():
-        pieces = {"state_dict": model, "optimizer": optimizer, "scheduler": scheduler}
-        first = checkpoints.restore(checkpoints.load(path), pieces)["epoch"]
-    for epoch in range(first, epochs):
-        run(model, optimizer, scheduler, 1, loader)
-        fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epoch)
-    return model
+def resume_scaled(filepath, factor):
+    first, model, optimizer, scheduler = load_run(filepath)
+    scheduler.base_lrs = [factor * rate for rate in scheduler.base_lrs]
+    return first, model, optimizer, scheduler
 """,
         ),
         (
-            "2 and 2 epochs are not the same as 4",
+            "with the factor 0.5, epoch 2 gets the rate 0.000025",
             """
-def train_until(epochs, path):
-    model, optimizer, scheduler = start(SEED)
-    first = 0
-    if path.exists():
-        model = fc_model.load_checkpoint(path).train()
-        pieces = {"state_dict": model, "optimizer": optimizer, "scheduler": scheduler}
-        first = checkpoints.restore(checkpoints.load(path), pieces)["epoch"] + 1
-    for epoch in range(first, epochs):
-        run(model, optimizer, scheduler, 1, loader)
-        fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epoch)
-    return model
+def resume_scaled(filepath, factor):
+    first, model, optimizer, scheduler = load_run(filepath)
+    optimizer.param_groups[0]["lr"] = 0.000025
+    scheduler.base_lrs = [0.0001]
+    return first, model, optimizer, scheduler
 """,
         ),
         (
-            "after a stop in the third epoch the file must say epoch 1",
+            "the optimizer has lost its memory",
             """
-def train_until(epochs, path):
-    model, optimizer, scheduler = start(SEED)
-    first = 0
-    if path.exists():
-        pieces = {"state_dict": model, "optimizer": optimizer, "scheduler": scheduler}
-        first = checkpoints.restore(checkpoints.load(path), pieces)["epoch"] + 1
-    run(model, optimizer, scheduler, epochs - first, loader)
-    fc_model.save_checkpoint(model, path, optimizer=optimizer, scheduler=scheduler, epoch=epochs - 1)
-    return model
-""",
-        ),
-    ],
-    "4.4": [
-        (
-            "something is left behind",
-            """
-def save_safely(thing, path):
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(thing, temporary)
-    os.replace(temporary, path)
+def resume_scaled(filepath, factor):
+    first, model, optimizer, scheduler = load_run(filepath)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001 * factor)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
+    return first, model, optimizer, scheduler
 """,
         ),
         (
-            "the error of torch.save must come out",
+            "return the next epoch, the model, the optimizer and the scheduler, in this order",
             """
-def save_safely(thing, path):
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        torch.save(thing, temporary)
-        os.replace(temporary, path)
-    except Exception:
-        temporary.unlink(missing_ok=True)
-""",
-        ),
-        (
-            "FileNotFoundError: …",
-            """
-def save_safely(thing, path):
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        torch.save(thing, temporary)
-        path.unlink(missing_ok=True)
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-""",
-        ),
-        (
-            "the .tmp must lie in the folder of path: another may be on another disk",
-            """
-def save_safely(thing, path):
-    with tempfile.TemporaryDirectory() as elsewhere:
-        temporary = Path(elsewhere) / path.name
-        torch.save(thing, temporary)
-        os.replace(temporary, path)
+def resume_scaled(filepath, factor):
+    first, model, optimizer, scheduler = load_run(filepath)
+    optimizer.param_groups[0]["lr"] *= factor
+    scheduler.base_lrs = [factor * rate for rate in scheduler.base_lrs]
+    return model, optimizer, scheduler, first
 """,
         ),
     ],
     "5.1": [
         (
-            "the convolution lies three levels down",
+            "These paths should not be there: ['', '1', '1.0', '1.1']. They are "
+            "neither nn.Linear nor nn.Conv2d",
             """
-def find(model, kind):
-    return {name: module for name, module in model.named_children() if isinstance(module, kind)}
+def layers(model):
+    return dict(model.named_modules())
 """,
         ),
         (
-            "the model itself counts too",
+            "The model has two such layers, but you found ['0']",
             """
-def find(model, kind):
-    return {name: module for name, module in model.named_modules() if name and isinstance(module, kind)}
+def layers(model):
+    kinds = (nn.Linear, nn.Conv2d)
+    return {path: layer for path, layer in model.named_children() if isinstance(layer, kinds)}
 """,
         ),
         (
-            "a Linear is a Module too: use isinstance",
+            "The model has two such layers, but you found ['0']",
             """
-def find(model, kind):
-    return {name: module for name, module in model.named_modules() if type(module) is kind}
+def layers(model):
+    return {path: layer for path, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+""",
+        ),
+        (
+            "Your function returned a list, not a dict",
+            """
+def layers(model):
+    return [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+""",
+        ),
+        (
+            "The values of the dictionary must be the layers themselves",
+            """
+def layers(model):
+    kinds = (nn.Linear, nn.Conv2d)
+    return {path: layer.weight for path, layer in model.named_modules() if isinstance(layer, kinds)}
+""",
+        ),
+        (
+            "A layer whose class inherits from nn.Linear is missing",
+            """
+def layers(model):
+    kinds = (nn.Linear, nn.Conv2d)
+    return {path: layer for path, layer in model.named_modules() if type(layer) in kinds}
+""",
+        ),
+        (
+            "nn.Linear(2, 2) as the whole model must give the path ''",
+            """
+def layers(model):
+    kinds = (nn.Linear, nn.Conv2d)
+    named = model.named_modules()
+    return {path: layer for path, layer in named if path and isinstance(layer, kinds)}
 """,
         ),
     ],
     "5.2": [
         (
-            "the values must be arrays",
+            "The values of the dictionary must be NumPy arrays",
             """
 def snapshot(model):
     return copy.deepcopy(model.state_dict())
 """,
         ),
         (
-            "parameters and buffers must all be there",
+            "Missing for load_state_dict: ['1.num_batches_tracked', "
+            "'1.running_mean', '1.running_var']",
             """
 def snapshot(model):
     return {name: parameter.detach().numpy().copy() for name, parameter in model.named_parameters()}
 """,
         ),
         (
-            "a buffer went on with the model",
+            "After the snapshot, a buffer changed in it",
             """
 def snapshot(model):
     return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 """,
         ),
+        (
+            "After the snapshot, a weight changed in it",
+            """
+def snapshot(model):
+    arrays = {name: buffer.numpy().copy() for name, buffer in model.named_buffers()}
+    for name, parameter in model.named_parameters():
+        arrays[name] = parameter.detach().numpy()
+    return arrays
+""",
+        ),
     ],
     "5.3": [
         (
-            "it must be the same parameter",
+            "Only head should change, but these do: ['body.0.weight', "
+            "'body.0.bias', 'body.1.weight', 'body.1.bias', …",
             """
-def prune(layer, share):
-    weight = layer.weight.detach().clone()
-    order = weight.abs().flatten().argsort()
-    weight.view(-1)[order[: round(share * len(order))]] = 0
-    layer.weight = nn.Parameter(weight)
-""",
-        ),
-        (
-            "the smallest must go, + or -, and the others stay",
-            """
-def prune(layer, share):
-    order = layer.weight.detach().flatten().argsort()
-    with torch.no_grad():
-        layer.weight.view(-1)[order[: round(share * len(order))]] = 0
-""",
-        ),
-        (
-            "RuntimeError: a leaf Variable that requires grad is being used in an in-place operation.",
-            """
-def prune(layer, share):
-    limit = layer.weight.abs().flatten().sort().values[round(share * layer.weight.numel()) - 1]
-    layer.weight[layer.weight.abs() <= limit] = 0
-""",
-        ),
-        (
-            "of 320 weights 0 must be zero",
-            """
-def prune(layer, share):
-    size = layer.weight.detach().abs()
-    with torch.no_grad():
-        layer.weight[size <= size.quantile(share)] = 0
-""",
-        ),
-    ],
-    "5.4": [
-        (
-            "with body frozen these should move: ['head.weight', 'head.bias']",
-            """
-def freeze(model, path):
-    model.get_submodule(path).requires_grad_(False)
-""",
-        ),
-        (
-            "with head frozen these should move: ['body.0.weight', 'body.1.weight', 'body.1.bias', …",
-            """
-def freeze(model, path):
-    model.get_submodule(path).requires_grad_(False)
+def train_only(model, name):
     model.eval()
+    model.get_submodule(name).train()
+""",
+        ),
+        (
+            "Only head should change, but these do: ['body.1.running_mean', "
+            "'body.1.running_var', …",
+            """
+def train_only(model, name):
+    model.requires_grad_(False)
+    model.get_submodule(name).requires_grad_(True)
+""",
+        ),
+        (
+            "These should change, and do not: ['head.1.running_mean', "
+            "'head.1.running_var', 'head.1.num_batches_tracked']",
+            """
+def train_only(model, name):
+    model.requires_grad_(False).eval()
+    model.get_submodule(name).requires_grad_(True)
+""",
+        ),
+        (
+            "RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn",
+            """
+def train_only(model, name):
+    model.requires_grad_(False).eval()
+    model.get_submodule(name).train()
+""",
+        ),
+        (
+            "RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn",
+            """
+def train_only(model, name):
+    for path, child in model.named_children():
+        child.requires_grad_(path == name).train(path == name)
+""",
+        ),
+        (
+            "Only body should change, but these do: ['head.0.weight', 'head.0.bias', …",
+            """
+def train_only(model, name):
+    model.requires_grad_(False).eval()
+    for child in (model.get_submodule("head"), model.get_submodule(name)):
+        child.requires_grad_(True).train()
 """,
         ),
     ],
     "6.1": [
         (
-            "the last window must leave a number to predict",
+            "With batches of 100, the mean is wrong.",
             """
-class Windows(Dataset):
-    def __init__(self, series, width):
-        self.series, self.width = series, width
-
-    def __len__(self):
-        return len(self.series) - self.width + 1
-
-    def __getitem__(self, i):
-        return self.series[i : i + self.width], self.series[i + self.width]
+def mean_loss(net, loader):
+    return sum(loss_func(net(xs), ys).item() * 32 for xs, ys in loader) / 100
 """,
         ),
         (
-            "one number, the one after the window",
-            """
-class Windows(Dataset):
-    def __init__(self, series, width):
-        self.series, self.width = series, width
-
-    def __len__(self):
-        return len(self.series) - self.width
-
-    def __getitem__(self, i):
-        return self.series[i : i + self.width], self.series[i + self.width : i + self.width + 1]
-""",
-        ),
-        (
-            "the last window must leave a number to predict",
-            """
-class Windows(Dataset):
-    def __init__(self, series, width):
-        self.series, self.width = series, width
-
-    def __len__(self):
-        return len(self.series) - 3
-
-    def __getitem__(self, i):
-        return self.series[i : i + self.width], self.series[i + self.width]
-""",
-        ),
-    ],
-    "6.2": [
-        (
-            "the result must be a float",
+            "The result is a Tensor, not a float.",
             """
 def mean_loss(net, loader):
     total, count = 0.0, 0
     for xs, ys in loader:
-        total += nn.functional.mse_loss(net(xs), ys) * len(xs)
+        total += loss_func(net(xs), ys) * len(xs)
         count += len(xs)
     return total / count
 """,
         ),
         (
-            "two batches that hold only 50 of the points",
+            "For a list of two batches (50 points), the mean is wrong.",
             """
 def mean_loss(net, loader):
-    return sum(nn.functional.mse_loss(net(xs), ys).item() * len(xs) for xs, ys in loader) / len(x)
+    return sum(loss_func(net(xs), ys).item() * len(xs) for xs, ys in loader) / len(x)
 """,
         ),
         (
             "AttributeError: 'list' object has no attribute 'dataset'",
             """
 def mean_loss(net, loader):
-    total = sum(nn.functional.mse_loss(net(xs), ys).item() * len(xs) for xs, ys in loader)
+    total = sum(loss_func(net(xs), ys).item() * len(xs) for xs, ys in loader)
     return total / len(loader.dataset)
+""",
+        ),
+    ],
+    "6.2": [
+        (
+            "PyTorch's global random numbers have changed.",
+            """
+def repeatable(dataset, seed):
+    torch.manual_seed(seed)
+    return DataLoader(dataset, batch_size=32, shuffle=True)
+""",
+        ),
+        (
+            "Two epochs have the same order.",
+            """
+def repeatable(dataset, seed):
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(dataset), generator=generator).tolist()
+    return DataLoader(dataset, batch_size=32, sampler=order, generator=generator)
+""",
+        ),
+        (
+            "A different seed gives the same orders.",
+            """
+def repeatable(dataset, seed):
+    return DataLoader(dataset, batch_size=32, shuffle=True, generator=torch.Generator())
+""",
+        ),
+        (
+            "100 samples give batches of [32, 32, 32].",
+            """
+def repeatable(dataset, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return DataLoader(dataset, batch_size=32, shuffle=True, drop_last=True, generator=generator)
+""",
+        ),
+        (
+            "The samples are not shuffled.",
+            """
+def repeatable(dataset, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return DataLoader(dataset, batch_size=32, generator=generator)
 """,
         ),
     ],
     "6.3": [
         (
-            "same epoch, same order; other epoch, other order",
+            "Sentences of [2, 5, 3, None] words: your tensor has the shape (4, 5).",
             """
-def batches_from(dataset, epoch, done):
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SEED)).tolist()
-    lists = [order[i : i + 32] for i in range(0, len(order), 32)]
-    return DataLoader(dataset, batch_sampler=lists[done:])
+def collate(samples):
+    pairs = [pair if pair is not None else (torch.zeros(1, dtype=torch.int64), 0) for pair in samples]
+    sentences, labels = zip(*pairs)
+    words = nn.utils.rnn.pad_sequence(sentences, batch_first=True)
+    return words, torch.tensor(labels)
 """,
         ),
         (
-            "an epoch must have each sample once",
+            "TypeError: cannot unpack non-iterable NoneType object",
             """
-def batches_from(dataset, epoch, done):
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SEED + epoch)).tolist()
-    lists = [order[i : i + 32] for i in range(0, len(order) - 31, 32)]
-    return DataLoader(dataset, batch_sampler=lists[done:])
+def collate(samples):
+    words = nn.utils.rnn.pad_sequence([sentence for sentence, _ in samples], batch_first=True)
+    return words, torch.tensor([label for _, label in samples])
 """,
         ),
         (
-            "100 samples were fetched for that",
+            "Sentences of [4, 1] words: your tensor has the shape (4, 2).",
             """
-def batches_from(dataset, epoch, done):
-    generator = torch.Generator().manual_seed(SEED + epoch)
-    return islice(DataLoader(dataset, batch_size=32, shuffle=True, generator=generator), done, None)
+def collate(samples):
+    sentences, labels = zip(*[pair for pair in samples if pair is not None])
+    return nn.utils.rnn.pad_sequence(sentences), torch.tensor(labels)
 """,
         ),
         (
-            "leave torch's global random state alone",
+            "Sentences of [4, 1] words: your tensor has the shape (2, 5).",
             """
-def batches_from(dataset, epoch, done):
-    order = torch.randperm(len(dataset), generator=torch.manual_seed(SEED + epoch)).tolist()
-    lists = [order[i : i + 32] for i in range(0, len(order), 32)]
-    return DataLoader(dataset, batch_sampler=lists[done:])
-""",
-        ),
-    ],
-    "6.4": [
-        (
-            "all the samples must have a chance",
-            """
-def balanced(labels, count):
-    return WeightedRandomSampler(1 / labels.bincount(), count)
+def collate(samples):
+    pairs = [pair for pair in samples if pair is not None]
+    words = torch.zeros(len(pairs), 5, dtype=torch.int64)
+    for row, (sentence, _) in zip(words, pairs):
+        row[: len(sentence)] = sentence
+    return words, torch.tensor([label for _, label in pairs])
 """,
         ),
         (
-            "count is how many indices are drawn",
+            "The words have become torch.float32.",
             """
-def balanced(labels, count):
-    return WeightedRandomSampler(1 / labels.bincount()[labels], len(labels))
+def collate(samples):
+    pairs = [pair for pair in samples if pair is not None]
+    words = torch.zeros(len(pairs), max(len(sentence) for sentence, _ in pairs))
+    for row, (sentence, _) in zip(words, pairs):
+        row[: len(sentence)] = sentence
+    return words, torch.tensor([label for _, label in pairs])
 """,
         ),
         (
-            "the shares are [0.9…",
+            "A short row ends in -1.",
             """
-def balanced(labels, count):
-    return WeightedRandomSampler(labels.bincount()[labels], count)
+def collate(samples):
+    sentences, labels = zip(*[pair for pair in samples if pair is not None])
+    words = nn.utils.rnn.pad_sequence(sentences, batch_first=True, padding_value=-1)
+    return words, torch.tensor(labels)
 """,
         ),
         (
-            "each pass must draw anew, and a list does not",
+            "The labels are a tuple, not a tensor.",
             """
-def balanced(labels, count):
-    return list(WeightedRandomSampler(1 / labels.bincount()[labels], count))
+def collate(samples):
+    sentences, labels = zip(*[pair for pair in samples if pair is not None])
+    return nn.utils.rnn.pad_sequence(sentences, batch_first=True), labels
 """,
         ),
     ],
@@ -1012,7 +1107,8 @@ def from_safetensors(path):
 """,
         ),
         (
-            "beside the tensors this came back: {'input_size': 784, 'output_size': 10, 'hidden_layers': [8, 6]}",
+            "beside the tensors this came back: {'input_size': 784, "
+            "'output_size': 10, 'hidden_layers': [8, 6]}",
             """
 from safetensors import safe_open
 
@@ -1093,7 +1189,8 @@ def from_safetensors(path):
 """,
         ),
         (
-            "beside the tensors this came back: {'input_size': 784, 'output_size': 10, 'hidden_layers': [8, 6], …",
+            "beside the tensors this came back: {'input_size': 784, "
+            "'output_size': 10, 'hidden_layers': [8, 6], …",
             """
 from safetensors import safe_open
 
@@ -1735,25 +1832,90 @@ for kind in ("weight", "bias"):
 
 # Right answers of another form than the solution: {exercise: [code, ...]}.
 RIGHT_ANSWERS = {
+    "0.1": [
+        'answer = " sandal "',
+        'answer = "SANDAL."',
+    ],
+    "0.3": [
+        'torch.save({"weights": dict(network.state_dict()), "epochs": 2.0, '
+        '"sizes": [784, 10]}, folder / "checkpoint.pth")',
+        """
+checkpoint = {}
+checkpoint["state_dict"], checkpoint["trained"] = network.state_dict(), 2
+torch.save(checkpoint, str(folder / "checkpoint.pth"))
+""",
+    ],
+    "1.1": [
+        """
+def load_net(path):
+    model = Net().eval()
+    report = model.load_state_dict(torch.load(path))
+    report.missing_keys.clear()
+    return model
+""",
+    ],
+    "1.2": [
+        '''
+rescue = """
+import __main__
+import curve_net
+import torch
+
+__main__.Net = curve_net.Net
+model = torch.load("lost.pt", weights_only=False)
+torch.save({key: value.clone() for key, value in model.state_dict().items()}, "rescued.pth")
+print("done")
+"""
+''',
+        '''
+rescue = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    pass
+
+model = torch.load("lost.pt", weights_only=False)
+torch.save(model.state_dict(), "rescued.pth")
+"""
+''',
+    ],
     "1.3": [
         """
-def needs_code(path):
-    return len(get_unsafe_globals_in_checkpoint(str(path))) > 0
+import copy
+
+
+def predict(model, x):
+    return copy.deepcopy(model).eval()(x)
+""",
+        """
+def predict(model, x):
+    mode = model.training
+    try:
+        with torch.no_grad():
+            return model.eval()(x)
+    finally:
+        if mode:
+            model.train()
+""",
+    ],
+    "2.1": [
+        """
+class Rebuilt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Linear(16, 1000, bias=False)
+        self.layers = nn.ModuleDict({"0": nn.Linear(16, 32), "2": nn.Linear(32, 5)})
+""",
+        """
+class Rebuilt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(16, 32), nn.Dropout(0.5), nn.Linear(32, 5)])
+        self.words = nn.Embedding(1000, 16, padding_idx=0)
 """,
     ],
     "2.2": [
-        """
-class Counter(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.count = nn.Buffer(torch.zeros(1, dtype=torch.int64))
-
-    def forward(self, x):
-        self.count = self.count + 1
-        return x
-""",
-    ],
-    "2.3": [
         """
 class Hidden(nn.Module):
     def __init__(self):
@@ -1763,30 +1925,67 @@ class Hidden(nn.Module):
     def forward(self, x):
         return self.layers(x)
 """,
-    ],
-    "2.4": [
         """
-def fit_and_keep_best(net, optimizer, steps=50):
-    best_loss, best = float("inf"), None
-    for _ in range(steps):
-        loss = loss_on(to_choose, net).item()
-        if loss < best_loss:
-            best_loss, best = loss, {key: tensor.clone() for key, tensor in net.state_dict().items()}
-        optimizer.zero_grad()
-        loss_on(to_fit, net).backward()
-        optimizer.step()
-    return best_loss, best
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(784, 32), nn.Linear(32, 10)
+
+    def forward(self, x):
+        return self.last(self.first(x).clamp(min=0))
 """,
+        """
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = {"first": nn.Linear(784, 32), "last": nn.Linear(32, 10)}
+        for name, layer in self.layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x):
+        return self.layers["last"](torch.relu(self.layers["first"](x)))
+""",
+    ],
+    "2.3": [
+        """
+def fit_and_keep_best(network, optimizer, x, y, val_x, val_y):
+    best_loss, best_weights = float("inf"), None
+    for step in range(50):
+        optimizer.zero_grad()
+        mse(network(x), y).backward()
+        optimizer.step()
+        val_loss = mse(network(val_x), val_y).item()
+        if val_loss < best_loss:
+            best_loss = val_loss
+            best_weights = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    return best_loss, best_weights
+""",
+        """
+def fit_and_keep_best(network, optimizer, x, y, val_x, val_y):
+    best_loss = float("inf")
+    for step in range(50):
+        optimizer.zero_grad()
+        mse(network(x), y).backward()
+        optimizer.step()
+        val_loss = mse(network(val_x), val_y).item()
+        if val_loss < best_loss:
+            best_loss = val_loss
+            torch.save(network.state_dict(), folder / "best.pth")
+    return best_loss, torch.load(folder / "best.pth")
+""",
+    ],
+    "3.1": [
+        "hidden_layers = (512, 300, 128)",
     ],
     "3.2": [
         """
-def load_or_leave(model, state_dict):
+def load_or_refuse(model, state_dict):
     if checkpoints.diff(model, state_dict):
         raise RuntimeError("it does not fit")
     model.load_state_dict(state_dict)
 """,
         """
-def load_or_leave(model, state_dict):
+def load_or_refuse(model, state_dict):
     before = copy.deepcopy(model.state_dict())
     try:
         model.load_state_dict(state_dict)
@@ -1794,90 +1993,132 @@ def load_or_leave(model, state_dict):
         model.load_state_dict(before)
         raise
 """,
+        """
+def load_or_refuse(model, state_dict):
+    own = model.state_dict()
+    if own.keys() != state_dict.keys():
+        raise RuntimeError("other keys")
+    for key in own:
+        if own[key].shape != state_dict[key].shape:
+            raise RuntimeError(f"{key} has another shape")
+    model.load_state_dict(state_dict)
+""",
     ],
     "3.3": [
         """
-def unwrap(state_dict):
-    result = dict(state_dict)
-    while any(key.startswith(("module.", "_orig_mod.")) for key in result):
-        for prefix in ("module.", "_orig_mod."):
-            consume_prefix_in_state_dict_if_present(result, prefix)
-    return result
+def load_body(model, state_dict):
+    body = {}
+    for key in state_dict:
+        if key.startswith("hidden_layers."):
+            body[key.removeprefix("hidden_layers.")] = state_dict[key]
+    model.hidden_layers.load_state_dict(body)
 """,
-        r"""
-def unwrap(state_dict):
-    return {re.sub(r"^((module|_orig_mod)\.)+", "", key): state_dict[key] for key in state_dict}
-""",
-    ],
-    "3.4": [
         """
-def load_what_fits(model, state_dict):
-    left = []
-    for key, tensor in model.state_dict().items():
-        if key in state_dict and state_dict[key].shape == tensor.shape:
-            tensor.copy_(state_dict[key])
-        else:
-            left.append(key)
-    return left
+def load_body(model, state_dict):
+    body = {key: state_dict[key] for key in state_dict if key.split(".")[0] == "hidden_layers"}
+    own = {key for key in model.state_dict() if key.startswith("hidden_layers.")}
+    if own != body.keys():
+        raise RuntimeError("other keys")
+    model.load_state_dict(model.state_dict() | body)
 """,
     ],
     "4.1": [
         """
-def save_mended(model, path):
-    fc_model.save_checkpoint(model, path)
+def save_words(model, path):
+    saved = {"arguments": [*model.embed.weight.shape, len(model.linear.bias), model.pad_idx]}
+    torch.save(saved | {"state_dict": model.state_dict()}, path)
 
 
-def load_mended(path):
-    return fc_model.load_checkpoint(path)
+def load_words(path):
+    saved = torch.load(path)
+    model = fc_model.WordAVGModel(*saved["arguments"])
+    model.load_state_dict(saved["state_dict"])
+    return model.eval()
+""",
+        """
+def save_words(model, path):
+    torch.save({"pad_idx": model.pad_idx, "state_dict": model.state_dict()}, path)
+
+
+def load_words(path):
+    saved = torch.load(path)
+    weights = saved["state_dict"]
+    vocab_size, embedding_size = weights["embed.weight"].shape
+    output_size = len(weights["linear.bias"])
+    model = fc_model.WordAVGModel(vocab_size, embedding_size, output_size, saved["pad_idx"])
+    model.load_state_dict(weights)
+    return model.eval()
+""",
+        """
+import checkpoints
+
+
+def save_words(model, path):
+    sizes = [*model.embed.weight.shape, model.linear.out_features, model.embed.padding_idx]
+    checkpoints.save({"sizes": sizes, "model": model}, path)
+
+
+def load_words(path):
+    saved = checkpoints.load(path)
+    model = fc_model.WordAVGModel(*saved["sizes"])
+    checkpoints.restore(saved, {"model": model})
+    return model.eval()
 """,
     ],
-    "4.3": [
+    "4.2": [
         """
-def train_until(epochs, path):
-    model, optimizer, scheduler = start(SEED)
-    pieces = {"optimizer": optimizer, "scheduler": scheduler}
-    done = 0
-    if path.exists():
-        saved = checkpoints.load(path)
-        model.load_state_dict(saved["state_dict"])
-        for name, piece in pieces.items():
-            piece.load_state_dict(saved[name])
-        torch.set_rng_state(saved["random state"])
-        done = saved["epoch"] + 1
+def train_until(epochs, filepath):
+    if filepath.exists():
+        done, model, optimizer, scheduler = load_run(filepath)
+    else:
+        torch.manual_seed(SEED)
+        done = 0
+        model = load_checkpoint(folder / "checkpoint.pth").train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, halve)
     while done < epochs:
-        run(model, optimizer, scheduler, 1, loader)
-        state = {"random state": torch.get_rng_state(), "epoch": done}
-        fc_model.save_checkpoint(model, path, **pieces, **state)
+        train_epoch(model, optimizer)
+        scheduler.step()
+        save_run(filepath, done, model, optimizer, scheduler)
         done += 1
     return model
 """,
     ],
-    "4.4": [
+    "4.3": [
         """
-def save_safely(thing, path):
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
-            torch.save(thing, file)
-            file.flush()
-            os.rename(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+def resume_scaled(filepath, factor):
+    first, model, optimizer, scheduler = load_run(filepath)
+    saved = torch.load(filepath)
+    saved["optimizer"]["param_groups"][0]["lr"] *= factor
+    saved["scheduler"]["base_lrs"][0] *= factor
+    optimizer.load_state_dict(saved["optimizer"])
+    scheduler.load_state_dict(saved["scheduler"])
+    return first, model, optimizer, scheduler
 """,
         """
-def save_safely(thing, path):
-    with tempfile.TemporaryDirectory(dir=path.parent) as place:
-        temporary = Path(place) / path.name
-        torch.save(thing, temporary)
-        temporary.replace(path)
+def resume_scaled(filepath, factor):
+    first, model, optimizer, scheduler = load_run(filepath)
+    for group in optimizer.param_groups:
+        group["initial_lr"] *= factor
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, halve, last_epoch=first - 1)
+    return first, model, optimizer, scheduler
+""",
+        """
+def resume_scaled(filepath, factor):
+    saved = torch.load(filepath)
+    saved["optimizer"]["param_groups"][0]["lr"] *= factor
+    saved["scheduler"]["base_lrs"] = [rate * factor for rate in saved["scheduler"]["base_lrs"]]
+    scaled = filepath.with_name("scaled.pth")
+    torch.save(saved, scaled)
+    return load_run(scaled)
 """,
     ],
     "5.1": [
         """
-def find(model, kind, path=""):
-    found = {path: model} if isinstance(model, kind) else {}
+def layers(model, path=""):
+    found = {path: model} if isinstance(model, nn.Linear) or isinstance(model, nn.Conv2d) else {}
     for name, child in model.named_children():
-        found |= find(child, kind, f"{path}.{name}" if path else name)
+        found |= layers(child, f"{path}.{name}" if path else name)
     return found
 """,
     ],
@@ -1886,50 +2127,60 @@ def find(model, kind, path=""):
 def snapshot(model):
     return {name: tensor.numpy() for name, tensor in copy.deepcopy(model.state_dict()).items()}
 """,
+        """
+def snapshot(model):
+    arrays = {name: buffer.numpy().copy() for name, buffer in model.named_buffers()}
+    for name, parameter in model.named_parameters():
+        arrays[name] = parameter.detach().cpu().numpy().copy()
+    return arrays
+""",
     ],
     "5.3": [
         """
-@torch.no_grad()
-def prune(layer, share):
-    size = layer.weight.abs()
-    if count := round(share * size.numel()):
-        layer.weight *= size > size.flatten().kthvalue(count).values
+def train_only(model, name):
+    for path, module in model.named_modules():
+        module.train(f"{path}.".startswith(f"{name}."))
+    for path, parameter in model.named_parameters():
+        parameter.requires_grad_(path.startswith(f"{name}."))
 """,
     ],
-    "5.4": [
+    "6.1": [
         """
-def freeze(model, path):
-    part = dict(model.named_modules())[path].eval()
-    for parameter in part.parameters():
-        parameter.requires_grad = False
+def mean_loss(net, loader):
+    xs, ys = (torch.cat(parts) for parts in zip(*loader))
+    return float(loss_func(net(xs), ys))
+""",
+        """
+def mean_loss(net, loader):
+    with torch.no_grad():
+        squares = torch.cat([(net(xs) - ys).pow(2) for xs, ys in loader])
+    return squares.mean().item()
 """,
     ],
     "6.2": [
         """
-def mean_loss(net, loader):
-    xs, ys = (torch.cat(parts) for parts in zip(*loader))
-    return float(nn.functional.mse_loss(net(xs), ys))
+def repeatable(dataset, seed):
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    sampler = torch.utils.data.RandomSampler(dataset, generator=generator)
+    return DataLoader(dataset, batch_size=32, sampler=sampler, generator=generator)
 """,
     ],
     "6.3": [
         """
-def batches_from(dataset, epoch, done):
-    with torch.random.fork_rng():
-        torch.manual_seed(SEED + epoch)
-        order = torch.randperm(len(dataset))
-    return DataLoader(dataset, batch_sampler=[part.tolist() for part in order.split(32)[done:]])
+def collate(samples):
+    pairs = [pair for pair in samples if pair is not None]
+    words = torch.zeros(len(pairs), max(len(sentence) for sentence, _ in pairs), dtype=torch.int64)
+    for row, (sentence, _) in zip(words, pairs):
+        row[: len(sentence)] = sentence
+    return words, torch.tensor([label for _, label in pairs])
 """,
         """
-def batches_from(dataset, epoch, done):
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SEED + epoch))
-    return DataLoader(dataset, batch_size=32, sampler=order[32 * done :].tolist())
-""",
-    ],
-    "6.4": [
-        """
-def balanced(labels, count):
-    weights = [1 / (labels == label).sum().item() for label in labels]
-    return WeightedRandomSampler(weights, count, generator=torch.Generator().manual_seed(SEED))
+def collate(samples):
+    pairs = [pair for pair in samples if pair is not None]
+    longest = max(len(sentence) for sentence, _ in pairs)
+    rows = [sentence.tolist() + [0] * (longest - len(sentence)) for sentence, _ in pairs]
+    return [torch.tensor(rows), torch.tensor([float(label) for _, label in pairs])]
 """,
     ],
     "7.1": [

@@ -43,8 +43,6 @@ def own_seed(path):
 # Other values of what else may vary, where a notebook has such parameters.
 OTHERS = {
     "01_save_and_reload": {"STEPS": 400},
-    "02_state_dict_anatomy": {"EPOCHS": 1, "PRINT_EVERY": 90},
-    "04_checkpoints": {"EPOCHS": 5},
     "08_large_checkpoints": {"SIZE": 50},
 }
 

@@ -16,18 +16,27 @@ METHODS = [
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_slow_sample_is_the_number_of_the_worker_that_fetched_it(method):
+def test_workers_fetch_the_slow_samples_in_order(method):
     loader = DataLoader(
         worker_data.Slow(), batch_size=8, num_workers=2, multiprocessing_context=method
     )
-    assert [batch.tolist() for batch in loader] == [[0] * 8, [1] * 8] * 2
+    assert [number for batch in loader for number in batch.tolist()] == list(range(32))
 
 
-def test_without_workers_a_slow_sample_is_minus_one_and_takes_10_ms():
+def test_a_slow_sample_takes_10_ms():
     start = time.perf_counter()
-    assert worker_data.Slow()[0] == -1
+    assert worker_data.Slow()[3] == 3
     assert time.perf_counter() - start >= 0.01
     assert len(worker_data.Slow()) == 32
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_each_worker_repeats_the_stream_and_divides_the_divided_one(workers):
+    def numbers(data):
+        return sorted(int(n) for batch in DataLoader(data, num_workers=workers) for n in batch)
+
+    assert numbers(worker_data.Numbers()) == sorted(list(range(6)) * max(workers, 1))
+    assert numbers(worker_data.DividedNumbers()) == list(range(6))
 
 
 def draw(**options):

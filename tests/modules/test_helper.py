@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 import helper
-from fc_model import Network
 
 
 def texts(ax):
@@ -249,93 +248,11 @@ def test_plot_fits_draws_the_points_and_a_red_line_in_each_panel(count):
     )  # One scale, or the panels could not be compared.
 
 
-def test_plot_history_draws_both_losses_and_the_accuracy():
-    history = [(40, 1.7, 1.0, 0.66), (80, 1.1, 0.8, 0.70), (120, 0.9, 0.7, 0.75)]
-    left, right = figures.plot_history(history)
-    curves = {line.get_label(): line.get_xydata().tolist() for line in left.lines}
-    assert curves == {
-        "training loss": [[40, 1.7], [80, 1.1], [120, 0.9]],
-        "test loss": [[40, 1.0], [80, 0.8], [120, 0.7]],
-    }
-    assert right.lines[0].get_xydata().tolist() == [[40, 0.66], [80, 0.70], [120, 0.75]]
-    assert [text.get_text() for text in left.get_legend().get_texts()] == [
-        "training loss",
-        "test loss",
-    ]
-    assert right.get_ylim() == (0, 1) and left.get_ylim()[0] == 0
-    for ax in (left, right):
-        assert ax.get_title() and ax.get_xlabel() == "step" and ax.get_ylabel()
-
-
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "checkpoint.pth"
     torch.save({"large": torch.rand(300, 10), "small": torch.rand(3), "odd": torch.rand(501)}, path)
     return path
-
-
-def test_plot_ladder_draws_each_resumed_run_over_the_second_half_of_the_whole_one():
-    losses = [2.0, 1.5, 1.2, 1.0, 0.9, 0.8]
-    rungs = {"weights": [3.0, 2.0], "two": [1.1, 0.9], "three": [1.0, 0.7], "all": losses[4:]}
-    axes = figures.plot_ladder(losses, rungs)
-    assert [ax.get_title() for ax in axes.flat] == list(rungs)
-    for ax, resumed in zip(axes.flat, rungs.values()):
-        whole, part, interruption = ax.lines
-        assert whole.get_xydata().tolist() == [
-            [step, loss] for step, loss in enumerate(losses, start=1)
-        ]
-        assert part.get_xydata().tolist() == [[5, resumed[0]], [6, resumed[1]]]
-        assert set(interruption.get_xdata()) == {4.5}
-        assert ax.get_ylim() == (0, 3.75) and whole.get_linewidth() > part.get_linewidth()
-    assert {ax.get_xlabel() for ax in axes[1]} == {"step"} and axes[
-        0, 0
-    ].get_ylabel() == "loss of the batch"
-
-
-def test_plot_widths_colours_what_fits_green_and_what_does_not_red():
-    networks = {"one": [8, 4, 2, 2], "other": [8, 4, 3, 2]}
-    green, red, grey = (to_rgb(color) for color in (helper.GREEN, helper.RED, helper.GREY))
-    axes = figures.plot_widths(networks)
-    assert [ax.get_title() for ax in axes] == list(networks)
-    for ax, widths in zip(axes, networks.values()):
-        assert [bar.get_height() for bar in ax.patches[:4]] == widths
-        assert [bar.get_facecolor()[:3] for bar in ax.patches[:4]] == [grey, green, red, green]
-        assert [tuple(area.get_facecolor()[0][:3]) for area in ax.collections] == [green, red, red]
-        assert [text.get_text() for text in ax.get_xticklabels()][1:3] == [
-            "hidden_layers.0",
-            "hidden_layers.1",
-        ]
-
-
-def test_plot_parameters_draws_a_bar_a_layer_and_a_colour_a_kind():
-    model = nn.Sequential(
-        nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Sequential(nn.Linear(4, 2, bias=False))
-    )
-    ax = figures.plot_parameters(model)
-    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in ax.patches}
-    assert heights == {0: 16, 1: 8, 2: 8}  # the ReLU has none
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "Linear: 24",
-        "BatchNorm1d: 8",
-    ]
-    colours = {bar.get_facecolor() for bar in ax.patches}
-    assert (
-        len(colours) == 2
-        and ax.get_title()
-        and ax.get_xlabel()
-        and ax.get_ylabel().startswith("numbers")
-    )
-
-
-def test_plot_units_draws_the_weights_of_the_first_eight_units_as_images():
-    networks = {name: Network(784, 10, [9, 4]) for name in ("before", "after")}
-    axes = figures.plot_units(networks)
-    assert axes.shape == (2, 8) and [row[0].get_ylabel() for row in axes] == ["before", "after"]
-    for row, network in zip(axes, networks.values()):
-        for ax, weights in zip(row, network.hidden_layers[0].weight.detach()):
-            (image,) = ax.images
-            assert np.array_equal(image.get_array(), weights.view(28, 28).numpy())
-            assert image.get_clim() == (-0.25, 0.25)
 
 
 def test_plot_agreement_is_green_only_where_all_answers_are_equal():
@@ -497,60 +414,19 @@ def test_plot_flips_draws_a_stroke_at_each_byte_in_the_colour_of_its_outcome(saf
     assert plt.imread(tmp_path / "flips.png").std() > 0.01
 
 
-def test_plot_decisions_draws_each_question_its_answer_and_the_ways_between():
-    decisions = [
-        ("Only use it?", "state_dict"),
-        ("Train on?", "checkpoint"),
-        ("Share it?", "safetensors"),
-    ]
-    ax = figures.plot_decisions(decisions, otherwise="Ask again")
-    places = {
-        text.get_text(): text.get_position()
-        for text in ax.texts
-        if text.get_text() not in ("yes", "no", "")
-    }
-    assert sorted(places) == sorted(["Ask again", *(text for pair in decisions for text in pair)])
-    assert places["Ask again"][1] == -len(decisions)
-    for row, (question, answer) in enumerate(decisions):
-        assert places[question][1] == places[answer][1] == -row
-        assert places[question][0] < places[answer][0]
-    arrows = [
-        (text.xyann, text.xy)
-        for text in ax.texts
-        if text.get_text() == "" and hasattr(text, "xyann")
-    ]
-    right = [(start, end) for start, end in arrows if start[1] == end[1] and start[0] < end[0]]
-    down = [(start, end) for start, end in arrows if start[0] == end[0] and start[1] > end[1]]
-    assert (
-        sorted(start[1] for start, _ in right) == [-2, -1, 0]
-        and len(down) == 3
-        and len(arrows) == 6
-    )
-    labels = [text.get_text() for text in ax.texts]
-    assert labels.count("yes") == 3 and labels.count("no") == 3
-    low, high = ax.get_ylim()
-    assert low < -3.3 and high > 0.3 and ax.get_title()
-
-
 def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
     x, y = helper.regression_data()
     helper.imshow(torch.zeros(28, 28), title="Image")
     helper.view_classify(torch.zeros(28, 28), torch.full((10,), 0.1), version="Fashion")
     helper.plot_fits(x, y, {"fit": y})
-    figures.plot_history([(40, 1.7, 1.0, 0.66)] * 2)
-    figures.plot_ladder([2.0, 1.0], {key: [1.0] for key in "abcd"})
-    figures.plot_widths({"one": [8, 4, 2], "other": [8, 3, 2]})
-    figures.plot_parameters(nn.Linear(2, 1))
-    figures.plot_units({"one": Network(784, 10, [8])})
     figures.plot_agreement(torch.rand(9), {"other": torch.rand(9)})
     helper.plot_grid({"one": {"a": True}}, ("yes", "no"), "title", "column", "row")
     helper.plot_zip(saved)
-    figures.plot_decisions([("Question?", "answer")] * 3, otherwise="another")
     for number in plt.get_fignums():
         path = tmp_path / f"{number}.png"
         plt.figure(number).savefig(path, dpi=40)
         assert plt.imread(path).std() > 0.01  # Not an empty sheet.
-    assert len(plt.get_fignums()) == 12
+    assert len(plt.get_fignums()) == 6
 
 
 def test_the_defaults_are_readable_and_the_colours_differ():
@@ -652,13 +528,11 @@ def test_the_docstring_examples_hold():
     assert (result.failed, result.attempted) == (0, 1)
 
 
-def test_bytes_log_probabilities_and_an_empty_history_are_refused():
+def test_bytes_and_log_probabilities_are_refused():
     with pytest.raises(ValueError, match="image must be float"):
         helper.imshow(torch.zeros(28, 28, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"become probabilities by \.exp\(\)"):
         helper.view_classify(torch.zeros(28, 28), torch.full((10,), 0.1).log())
-    with pytest.raises(ValueError, match="history is empty"):
-        figures.plot_history([])
 
 
 class OfItsOwn(BaseException):
@@ -696,6 +570,65 @@ def test_plot_rows_draws_a_bar_a_row_in_the_colour_of_its_rank(tmp_path):
     assert [text.get_text() for text in legend] == ["rank 0", "rank 1", "rank 3"]
     axes[0].figure.savefig(tmp_path / "rows.png", dpi=40)
     assert plt.imread(tmp_path / "rows.png").std() > 0.01
+
+
+# ---------------------------------------------------------------- run_program, fashion_mnist_root
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_run_program_writes_the_program_runs_it_in_its_folder_and_returns_the_last_line(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    program = "import os, sys\nprint('first')\nprint('é', sys.argv, os.getcwd())\n"
+    program += "print('a warning', file=sys.stderr)"
+    said = helper.run_program("../there/prog.py", program)
+    assert said == "é ['prog.py'] …"
+    assert files_in(tmp_path) == ["here", "there", "there/prog.py"]
+    assert (tmp_path / "there" / "prog.py").read_text(encoding="utf-8") == program
+
+
+def test_run_program_returns_the_last_line_of_an_error_without_the_path_of_the_folder(tmp_path):
+    program = "print('before')\nraise ValueError(f'cannot read {__file__}')"
+    assert helper.run_program(tmp_path / "prog.py", program) == "ValueError: cannot read …/prog.py"
+    assert helper.run_program(tmp_path / "prog.py", "1 +").startswith("SyntaxError: ")
+    assert helper.run_program(tmp_path / "prog.py", "pass") == ""
+    assert files_in(tmp_path) == ["prog.py"]
+
+
+def test_run_program_is_a_python_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.of_this_process", 1, raising=False)
+    said = helper.run_program(tmp_path / "prog.py", "print(of_this_process)")
+    assert said.startswith("NameError: ")
+
+
+def test_fashion_mnist_root_copies_the_four_files_and_leaves_data_alone(tmp_path):
+    data = files_in(helper.DATA)
+    (tmp_path / "kept").touch()
+    for _ in range(2):  # a second time over the first copies
+        assert helper.fashion_mnist_root(tmp_path) == tmp_path
+    raw = [f"FashionMNIST/raw/{name}" for name in helper.CHECKSUMS]
+    assert files_in(tmp_path) == sorted(["FashionMNIST", "FashionMNIST/raw", "kept", *raw])
+    assert all((tmp_path / name).read_bytes() == (helper.DATA / name).read_bytes() for name in raw)
+    assert files_in(helper.DATA) == data
+
+
+def test_fashion_mnist_root_does_not_copy_a_missing_or_damaged_file(tmp_path, monkeypatch):
+    raw = tmp_path / "data" / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    monkeypatch.setattr(helper, "DATA", tmp_path / "data")
+    first = next(iter(helper.CHECKSUMS))
+    with pytest.raises(FileNotFoundError, match=f"{first} is missing. Restore the folder"):
+        helper.fashion_mnist_root(tmp_path / "root")
+    (raw / first).write_bytes(b"damaged")
+    with pytest.raises(RuntimeError, match=f"{first} is damaged: .* Restore the folder"):
+        helper.fashion_mnist_root(tmp_path / "root")
+    assert not [path for path in (tmp_path / "root").rglob("*") if path.is_file()]
 
 
 # ---------------------------------------------------------------- torchrun
