@@ -212,7 +212,7 @@ def test_the_first_minute(start_lab, new_page, pictures):
 
 
 def test_the_picture_of_the_series(lab, new_page, pictures):
-    """build/browser/series.png, for the README: a figure, an exercise with its mark, and the question of a section."""
+    """build/browser/series.png, for the README: a figure, and an exercise with its mark."""
     page = new_page(1600, 1000, device_scale_factor=1.25)
     page.goto(
         lab.lab_url.replace(
@@ -233,10 +233,7 @@ def test_the_picture_of_the_series(lab, new_page, pictures):
     figure = page.locator(f"{CURRENT} .jp-OutputArea-output img").nth(3)
     figure.evaluate("figure => figure.scrollIntoView({block: 'start'})")
     expect(
-        page.locator(".jp-OutputArea-output", has_text="⬜ Exercise 1.1: not yet")
-    ).to_be_in_viewport()
-    expect(
-        page.locator(f"{CURRENT} strong", has_text="hold after the second line")
+        page.locator(".jp-OutputArea-output", has_text="⬜ Exercise 1.3: not yet")
     ).to_be_in_viewport()
     page.screenshot(path=pictures("series"))
 

@@ -349,7 +349,7 @@ def test_the_glossary_is_in_order_and_leads_to_lessons(teaching):
         ("## Batch\n", "## Zebra\n", "zebra does not occur in its lesson"),
         ("## Batch\n", "## Worker\n", "`bfloat16` stands behind worker".replace("`", "")),
         ("notebooks/03_", "notebooks/33_", "leads to no lesson"),
-        ("[Lesson 01]", "[Lesson 02]", "criterion leads to no lesson"),
+        ("[Lesson 01]", "[Lesson 02]", "eval mode leads to no lesson"),
         ("To make one batch out of", "Out of " + "many " * 60, "collate is explained"),
     ],
 )

@@ -50,8 +50,8 @@ def test_the_commands_are_those_of_the_makefile():
     ("old", "new", "problem"),
     [
         (
-            "02_state_dict_anatomy.ipynb) | 3, 6",
-            "02_state_dict_anatomy.ipynb) | 33, 6",
+            "02_state_dict_anatomy.ipynb) | 3, 4",
+            "02_state_dict_anatomy.ipynb) | 33, 4",
             "section 33",
         ),
         ("| [05](notebooks/05_named_parameters.ipynb) |", "| 05 |", "retells no document"),
