@@ -7,7 +7,7 @@ import time
 
 import torch
 import torch.nn.functional as F
-from checkpoint_tools import needs_linux, same
+from checkpoint_tools import fork, needs_linux, same
 from torch import nn, optim
 
 import checkpoints
@@ -62,12 +62,14 @@ class Run:
 def live(path, choose):
     """Train in a child process and kill it some steps later; return the signal that ended it."""
     reading, writing = os.pipe()
-    if (child := os.fork()) == 0:
+
+    def train():
         os.close(reading)
         torch.manual_seed(choose.randrange(1000))  # a new process has other random numbers
         random.seed(choose.random())
         Run().train(path, lambda: os.write(writing, b"."))
-        os._exit(0)
+
+    child = fork(train)  # an error in it ends it, with its traceback
     os.close(writing)
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         for _ in range(choose.randrange(4, 16)):
