@@ -41,23 +41,17 @@ lab: setup
 	"$(VENV_PYTHON)" -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 # One thread each: two processes that both use two threads on two cores slow each other down tenfold.
-# The first fork processes that train. In a process where autograd has threads they could not.
-FORKING = tests/checkpoints tests/benchmarks
-OTHERS = tests/docs tests/lessons tests/modules tests/tools
 test: export OMP_NUM_THREADS = 1
 test: setup
 	"$(VENV_PYTHON)" -m ruff check
 	"$(VENV_PYTHON)" -m ruff format --check
-	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal --durations=10 $(FORKING)
-	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal --durations=10 $(OTHERS)
+	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal --durations=10
 
 # No stored outputs: the newest versions wrote them, and others word some errors otherwise.
 oldest: export OMP_NUM_THREADS = 1
 oldest:
 	@$(PYTHON) tools/set_up.py --oldest
 	"$(subst .venv,.venv-oldest,$(VENV_PYTHON))" -m pytest -n 2 --dist worksteal --durations=10 \
-		$(FORKING)
-	"$(subst .venv,.venv-oldest,$(VENV_PYTHON))" -m pytest -n 2 --dist worksteal --durations=10 $(OTHERS) \
 		--deselect=tests/lessons/test_notebook_runs.py::test_strict_nbval_on_every_notebook
 
 # Executes nothing: `make run` makes the same book of what it has executed.

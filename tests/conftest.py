@@ -13,6 +13,9 @@ import matplotlib.pyplot as plt
 
 # Two test processes with two threads each slow each other down on two cores.
 torch.set_num_threads(1)
+# Some tests fork processes that train. When torch.export has run in a process before its first
+# backward(), autograd refuses to work in what that process forks. So the first one comes here.
+torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from matplotlib.colors import to_hex, to_rgb
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import helper
 from fc_model import Network
@@ -243,6 +244,36 @@ def test_plot_origins_names_the_source_of_each_tensor():
         ]
         assert ax.get_title() == title and ticks(ax.xaxis) == ["weight", "bias"]
     assert ticks(axes[0].yaxis) == ["hidden_layers.0", "output"] and axes[0].get_ylim() == (2, 0)
+
+
+def clothes(right, wrong):
+    """A data set of classes 2, 4 and 6 that are easy to tell apart, the wrong ones last; and of class 0, to ignore."""
+    kinds = torch.eye(3).repeat_interleave(784 // 3, dim=1)
+    kinds = nn.functional.pad(kinds, (0, 784 - kinds.shape[1]))
+    kind = torch.tensor([0, 1, 2] * right + [1, 2, 0] * wrong)
+    labels = torch.tensor([0] * 3 + [2, 4, 6] * (right + wrong))
+    images = torch.cat([torch.zeros(3, 784), kinds[kind]]).view(-1, 1, 28, 28)
+    return TensorDataset(images, labels)
+
+
+def test_train_head_learns_from_ten_images_of_each_class_and_keeps_the_body(monkeypatch):
+    class Loader:
+        def __init__(self, dataset):
+            self.dataset = dataset
+
+    loaders = Loader(clothes(right=10, wrong=90)), Loader(clothes(right=900, wrong=600))
+    monkeypatch.setattr(helper, "fashion_mnist_loaders", lambda: loaders)
+    torch.manual_seed(2)
+    network = Network(784, 3, [32], drop_p=0)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    images = loaders[1].dataset.tensors[0][3:3003].flatten(1)
+    with torch.no_grad():
+        right = (network(images).argmax(dim=1) == torch.arange(3).repeat(1000)).float().mean()
+    curve = figures.train_head(network)
+    assert len(curve) == 61 and [curve[0], curve[-1]] == pytest.approx([right.item(), 0.9])
+    assert network(images[:3]).argmax(dim=1).tolist() == [0, 1, 2]
+    changed = [key for key in before if not torch.equal(before[key], network.state_dict()[key])]
+    assert changed == ["output.weight", "output.bias"]
 
 
 def test_plot_heads_draws_and_names_a_curve_each_and_the_level_of_guessing():
