@@ -39,7 +39,7 @@ CHECKSUMS = {
 }
 NETWORK_CHECKSUM = "9c36e22156f73de6292fddeb46376dba683a9bc8817860c1776dbbab6ef2f320"
 _FASHION = "T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot"
-CLASSES = {"Fashion": _FASHION.split(), "MNIST": list("0123456789")}
+CLASSES = {"Fashion": _FASHION.split()}
 
 BLUE, RED, GREEN, YELLOW, GREY = "#2f6db5", "#d1383d", "#2a8f6a", "#e0a526", "#6b7280"
 plt.rcParams.update(
@@ -237,33 +237,6 @@ def imshow(image, ax=None, title=None, normalize=True):
     return ax
 
 
-def view_classify(img, ps, version="MNIST"):
-    """Show an image beside its ten class probabilities.
-
-    Args:
-        img (Tensor): as in `imshow`, normalised; left unchanged.
-        ps (Tensor): ten probabilities, (10,) or (1, 10); left unchanged.
-        version (str): "MNIST" or "Fashion", which names the classes.
-
-    Returns:
-        the two matplotlib Axes. Raises ValueError for another version or anything but ten probabilities.
-    """
-    if version not in CLASSES:
-        raise ValueError(f"version must be 'MNIST' or 'Fashion', got {version!r}")
-    if ps.numel() != 10:
-        raise ValueError(f"ps must hold 10 probabilities, got shape {tuple(ps.shape)}")
-    if not 0 <= ps.min() <= ps.max() <= 1:
-        raise ValueError(
-            "ps must lie between 0 and 1: log-probabilities become probabilities by .exp()"
-        )
-    _, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), width_ratios=[1, 1.4])
-    imshow(img, ax=left, title="Image")
-    right.barh(CLASSES[version], ps.detach().cpu().flatten().numpy())
-    right.invert_yaxis()
-    right.set(xlim=(0, 1), xlabel="probability", title="Class probabilities")
-    return left, right
-
-
 def plot_fits(x, y, predictions):
     """One panel for each entry of predictions ({title: tensor like y}): the points, and the prediction in red."""
     _, axes = plt.subplots(
@@ -276,6 +249,32 @@ def plot_fits(x, y, predictions):
     axes[0, 0].set_ylabel("y")
     axes[0, 0].legend(loc="upper center")
     return axes[0]
+
+
+def plot_memory(arrays):
+    """Draw the numbers of {name: tensor or array}, a box each. Names that share memory share a row of boxes."""
+    rows = {}  # where the numbers start in memory: the names and the numbers found there
+    for name, array in arrays.items():
+        numbers = torch.as_tensor(array).detach().flatten()
+        rows.setdefault(numbers.data_ptr(), ([], numbers))[0].append(name)
+    _, ax = plt.subplots(figsize=(8, 0.6 + 1.4 * len(rows)))
+    for row, (names, numbers) in enumerate(rows.values()):
+        color, style = ((RED, "-"), (GREEN, "--"))[row % 2]
+        for column, number in enumerate(numbers.tolist()):
+            box = plt.Rectangle((column, row - 0.3), 1, 0.6, fill=False, edgecolor=color)
+            box.set(linewidth=2.5, linestyle=style)
+            ax.add_patch(box)
+            ax.text(column + 0.5, row, f"{number:.2f}", ha="center", va="center", fontsize=14)
+        for place, name in enumerate(names):
+            y = row + 0.44 * (place - (len(names) - 1) / 2)
+            arrow = {"arrowstyle": "->", "color": color, "shrinkA": 4}
+            font = {"family": "monospace", "fontsize": 13, "ha": "right", "va": "center"}
+            ax.annotate(name, (-0.05, row), (-1, y), arrowprops=arrow, **font)
+    width = max(len(numbers) for _, numbers in rows.values())
+    ax.set(xlim=(-3.1, width + 0.1), ylim=(len(rows) - 0.5, -0.5))
+    ax.set_title("Names, and the memory that each one uses")
+    ax.set_axis_off()
+    return ax
 
 
 def plot_zip(path):

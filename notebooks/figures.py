@@ -177,33 +177,6 @@ def plot_keys(model, lit):
     return ax
 
 
-def plot_kept(layer, kept, copied):
-    """Draw an arrow from the weight of a layer, and of two kept state_dicts, to the numbers that each one holds.
-
-    Tensors that share their memory point to the same box.
-    """
-    names = {"layer": layer.weight, "kept": kept["weight"], "copied": copied["weight"]}
-    places = {name: tensor.data_ptr() for name, tensor in names.items()}
-    _, ax = plt.subplots(figsize=(8, 2.4))
-    for row, (name, tensor) in enumerate(names.items()):
-        same = [i for i, place in enumerate(places.values()) if place == places[name]]
-        middle = sum(same) / len(same)
-        color = RED if len(same) > 1 else BLUE
-        arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 2.5}
-        ax.text(0, row, name, fontsize=14, va="center", family="monospace")
-        ax.annotate("", (1.6, middle), (0.6, row), arrowprops=arrow)
-        box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": color}
-        numbers = ", ".join(f"{number:g}" for number in tensor.flatten().tolist())
-        if row == same[0]:
-            ax.text(1.7, middle, numbers, fontsize=14, va="center", bbox=box | {"linewidth": 2})
-            who = "one tensor, shared" if len(same) > 1 else "a tensor of its own"
-            ax.text(2.2, middle, who, fontsize=13, va="center", color=color)
-    ax.set(xlim=(-0.1, 3.4), ylim=(2.5, -0.5))
-    ax.set_title("The weights after the step", fontsize=14)
-    ax.set_axis_off()
-    return ax
-
-
 def plot_checkpoint():
     """Draw a checkpoint as nested boxes: each one adds keys to the box inside it, and names what they are good for."""
     pieces = [
@@ -273,32 +246,6 @@ def plot_agreement(answers, others):
         ax.set(xlim=(-size, size), ylim=(-size, size))
     axes[0, 0].set_ylabel("answer of second")
     return axes[0]
-
-
-def plot_memory(arrays):
-    """Draw the numbers of {name: tensor or array}, a box each. Names that share memory share a row of boxes."""
-    rows = {}  # where the numbers start in memory: the names and the numbers found there
-    for name, array in arrays.items():
-        numbers = torch.as_tensor(array).detach().flatten()
-        rows.setdefault(numbers.data_ptr(), ([], numbers))[0].append(name)
-    _, ax = plt.subplots(figsize=(8, 0.6 + 1.4 * len(rows)))
-    for row, (names, numbers) in enumerate(rows.values()):
-        color, style = ((RED, "-"), (GREEN, "--"))[row % 2]
-        for column, number in enumerate(numbers.tolist()):
-            box = plt.Rectangle((column, row - 0.3), 1, 0.6, fill=False, edgecolor=color)
-            box.set(linewidth=2.5, linestyle=style)
-            ax.add_patch(box)
-            ax.text(column + 0.5, row, f"{number:.2f}", ha="center", va="center", fontsize=14)
-        for place, name in enumerate(names):
-            y = row + 0.44 * (place - (len(names) - 1) / 2)
-            arrow = {"arrowstyle": "->", "color": color, "shrinkA": 4}
-            font = {"family": "monospace", "fontsize": 13, "ha": "right", "va": "center"}
-            ax.annotate(name, (-0.05, row), (-1, y), arrowprops=arrow, **font)
-    width = max(len(numbers) for _, numbers in rows.values())
-    ax.set(xlim=(-3.1, width + 0.1), ylim=(len(rows) - 0.5, -0.5))
-    ax.set_title("Names, and the memory that each one uses")
-    ax.set_axis_off()
-    return ax
 
 
 def plot_safetensors(path, width=None):

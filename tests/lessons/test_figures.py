@@ -186,21 +186,6 @@ def test_plot_keys_makes_the_path_to_one_key_blue_and_nothing_else(tree):
     assert classes[:4] == ["not in the key", "Sequential", "Linear", "ReLU"]
 
 
-def test_plot_kept_points_from_names_that_share_memory_to_one_box():
-    layer = nn.Linear(2, 1)
-    layer.weight.data = torch.tensor([[0.5, 2.0]])
-    kept, copied = layer.state_dict(), {"weight": torch.tensor([[1.5, 3.0]])}
-    ax = figures.plot_kept(layer, kept, copied)
-    assert [height(ax, name) for name in ("layer", "kept", "copied")] == [0, 1, 2]
-    assert [(start[1], end[1]) for start, end in arrows(ax)] == [(0, 0.5), (1, 0.5), (2, 2)]
-    shared, own = (find(ax, text) for text in ("0.5, 2", "1.5, 3"))
-    assert (shared.get_position()[1], own.get_position()[1]) == (0.5, 2)
-    edges = [to_hex(text.get_bbox_patch().get_edgecolor()) for text in (shared, own)]
-    assert edges == [RED, BLUE] and "one tensor, shared" in words(ax)
-    apart = figures.plot_kept(layer, {"weight": layer.weight.clone()}, copied)
-    assert words(apart).count("a tensor of its own") == 3 and words(apart).count("0.5, 2") == 2
-
-
 # ---------------------------------------------------------------- 03
 
 
@@ -363,7 +348,7 @@ def test_plot_agreement_draws_at_most_500_pairs_and_names_the_largest_difference
 
 def test_plot_memory_draws_shared_memory_once_with_all_its_names():
     tensor = torch.tensor([7.0, 8.0])
-    ax = figures.plot_memory({"a": tensor, "b": tensor.numpy(), "c": tensor.numpy().copy()})
+    ax = helper.plot_memory({"a": tensor, "b": tensor.numpy(), "c": tensor.numpy().copy()})
     assert words(ax) == ["7.00", "8.00", "a", "b", "7.00", "8.00", "c"]
     boxes = [(box.get_x(), box.get_y(), box.get_linestyle()) for box in ax.patches]
     assert boxes == [(0, -0.3, "-"), (1, -0.3, "-"), (0, 0.7, "--"), (1, 0.7, "--")]

@@ -19,7 +19,7 @@ TIME = r"^\*\*Time:\*\* \d+ minutes, and \d+ for the exercises\. \*\*Before this
 QUESTION = r"\*\*[^*]*\?\*\*"
 EXERCISE = r"### Exercise (\d+\.\d+) · (\d+) minutes · (?:●○○|●●○|●●●)"
 ORDER = ["exercise", "check", "hint", "solution"]
-DRAWING = r"(figures|plt|fig|axes|ax)\b|\w+\.plot_|helper\.(imshow|view_classify)"
+DRAWING = r"(figures|plt|fig|axes|ax)\b|\w+\.plot_|helper\.imshow"
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 DEFINITIONS = ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom
 

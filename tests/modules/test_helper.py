@@ -149,80 +149,24 @@ IMAGES = {
 }
 
 
+def looks(tensor):
+    """All of a tensor but its numbers."""
+    return (
+        tensor.shape,
+        tensor.stride(),
+        tensor.dtype,
+        tensor.requires_grad,
+        tensor.data_ptr(),
+    )
+
+
 @pytest.mark.parametrize("kind", IMAGES)
-def test_imshow_and_view_classify_leave_their_arguments_as_they_were(kind):
+def test_imshow_leaves_its_argument_as_it_was(kind):
     img = IMAGES[kind]()
-    ps = torch.rand(1, 10, requires_grad=img.requires_grad)
-    tensors = (img, ps)
-    before = [
-        (t.detach().clone(), t.shape, t.stride(), t.dtype, t.requires_grad, t.data_ptr())
-        for t in tensors
-    ]
-    helper.imshow(img)
-    left, _ = helper.view_classify(img, ps)
-    left.images[0].get_array()[:] = 0  # What is drawn does not share memory with the tensor either.
-    for tensor, (values, *rest) in zip(tensors, before):
-        assert torch.equal(tensor, values)
-        assert [
-            tensor.shape,
-            tensor.stride(),
-            tensor.dtype,
-            tensor.requires_grad,
-            tensor.data_ptr(),
-        ] == rest
-
-
-# ---------------------------------------------------------------- view_classify
-
-
-@pytest.mark.parametrize("shape", [(10,), (1, 10)])
-@pytest.mark.parametrize(
-    ("arguments", "names"),
-    [
-        ({}, list("0123456789")),
-        ({"version": "MNIST"}, list("0123456789")),
-        (
-            {"version": "Fashion"},
-            [
-                "T-shirt",
-                "Trouser",
-                "Pullover",
-                "Dress",
-                "Coat",
-                "Sandal",
-                "Shirt",
-                "Sneaker",
-                "Bag",
-                "Boot",
-            ],
-        ),
-    ],
-)
-def test_view_classify_draws_the_image_and_a_bar_for_each_class(arguments, names, shape):
-    ps = torch.arange(10.0).softmax(dim=0)
-    left, right = helper.view_classify(torch.zeros(1, 28, 28), ps.view(shape), **arguments)
-    np.testing.assert_array_equal(left.images[0].get_array(), np.full((28, 28), 0.5))
-    assert [label.get_text() for label in right.get_yticklabels()] == names
-    np.testing.assert_array_equal([bar.get_width() for bar in right.patches], ps)
-    assert [round(bar.get_y() + bar.get_height() / 2) for bar in right.patches] == list(range(10))
-    assert right.yaxis_inverted()  # The first class stands at the top.
-    assert right.get_xlim() == (0, 1) and right.get_xlabel() == "probability"
-    assert left.get_title() and right.get_title()
-
-
-@pytest.mark.parametrize("version", ["fashion", "CIFAR", "", None])
-def test_view_classify_refuses_another_version_by_name(version):
-    with pytest.raises(ValueError, match=r"^version ") as error:
-        helper.view_classify(torch.zeros(28, 28), torch.zeros(10), version=version)
-    assert repr(version) in str(error.value)
-
-
-@pytest.mark.parametrize("shape", [(9,), (11,), (2, 10), ()])
-def test_view_classify_refuses_another_number_of_probabilities_by_name(shape):
-    with pytest.raises(ValueError, match=r"^ps ") as error:
-        helper.view_classify(torch.zeros(28, 28), torch.zeros(shape))
-    assert str(shape) in str(error.value)
-    assert not plt.get_fignums()
+    values, rest = img.detach().clone(), looks(img)
+    ax = helper.imshow(img)
+    ax.images[0].get_array()[:] = 0  # What is drawn does not share memory with the tensor either.
+    assert torch.equal(img, values) and looks(img) == rest
 
 
 # ---------------------------------------------------------------- plots
@@ -417,7 +361,6 @@ def test_plot_flips_draws_a_stroke_at_each_byte_in_the_colour_of_its_outcome(saf
 def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
     x, y = helper.regression_data()
     helper.imshow(torch.zeros(28, 28), title="Image")
-    helper.view_classify(torch.zeros(28, 28), torch.full((10,), 0.1), version="Fashion")
     helper.plot_fits(x, y, {"fit": y})
     figures.plot_agreement(torch.rand(9), {"other": torch.rand(9)})
     helper.plot_grid({"one": {"a": True}}, ("yes", "no"), "title", "column", "row")
@@ -426,7 +369,7 @@ def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
         path = tmp_path / f"{number}.png"
         plt.figure(number).savefig(path, dpi=40)
         assert plt.imread(path).std() > 0.01  # Not an empty sheet.
-    assert len(plt.get_fignums()) == 6
+    assert len(plt.get_fignums()) == 5
 
 
 def test_the_defaults_are_readable_and_the_colours_differ():
@@ -528,11 +471,9 @@ def test_the_docstring_examples_hold():
     assert (result.failed, result.attempted) == (0, 1)
 
 
-def test_bytes_and_log_probabilities_are_refused():
+def test_bytes_are_refused():
     with pytest.raises(ValueError, match="image must be float"):
         helper.imshow(torch.zeros(28, 28, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r"become probabilities by \.exp\(\)"):
-        helper.view_classify(torch.zeros(28, 28), torch.full((10,), 0.1).log())
 
 
 class OfItsOwn(BaseException):
