@@ -110,7 +110,7 @@ def series(worker_id):
         ROOT / "notebooks", copy / "notebooks", ignore=shutil.ignore_patterns(".*", "__pycache__")
     )
     shutil.copytree(ROOT / "data", copy / "data")
-    for name in ("checkpoints.py", "fc_model.py", "helper.py", "README.md"):
+    for name in ("checkpoints.py", "fc_model.py", "helper.py", "README.md", "requirements.txt"):
         shutil.copy(ROOT / name, copy)
     # A seed that neither wrote the stored outputs nor is that of the other tests: each claim must hold with it, too.
     for path in (copy / "notebooks").glob("*.ipynb"):

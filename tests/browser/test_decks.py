@@ -205,9 +205,9 @@ def test_the_speaker_view_shows_the_notes_and_follows(new_page, pictures):
     # The menu opens on the small slide, too, and leads the large one.
     speaker.keyboard.press("m")
     frame = speaker.frame_locator("iframe").first
-    frame.get_by_role("link", name="Exercise 1.4").click()
-    notes.get_by_text("Exercise 1.4", exact=True).wait_for()
-    page.wait_for_function("Reveal.getCurrentSlide().dataset.name == 'Exercise 1.4'")
+    frame.get_by_role("link", name="Exercise 1.3").click()
+    notes.get_by_text("Exercise 1.3", exact=True).wait_for()
+    page.wait_for_function("Reveal.getCurrentSlide().dataset.name == 'Exercise 1.3'")
     assert page.foreign == []
 
 
