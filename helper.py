@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import matplotlib.pyplot as plt
 import torch
@@ -257,24 +258,34 @@ def plot_memory(arrays):
     for name, array in arrays.items():
         numbers = torch.as_tensor(array).detach().flatten()
         rows.setdefault(numbers.data_ptr(), ([], numbers))[0].append(name)
-    _, ax = plt.subplots(figsize=(8, 0.6 + 1.4 * len(rows)))
+    width = max(len(numbers) for _, numbers in rows.values())
+    left = 0.8 + 0.08 * max(map(len, arrays))  # an arrow and the longest name; a box is 1 wide
+    _, ax = plt.subplots(figsize=(1.4 * (left + width), 1 + 1.3 * len(rows)))
     for row, (names, numbers) in enumerate(rows.values()):
         color, style = ((RED, "-"), (GREEN, "--"))[row % 2]
         for column, number in enumerate(numbers.tolist()):
             box = plt.Rectangle((column, row - 0.3), 1, 0.6, fill=False, edgecolor=color)
             box.set(linewidth=2.5, linestyle=style)
             ax.add_patch(box)
-            ax.text(column + 0.5, row, f"{number:.2f}", ha="center", va="center", fontsize=14)
+            ax.text(
+                column + 0.5, row, f"{round(number, 2):g}", ha="center", va="center", fontsize=14
+            )
         for place, name in enumerate(names):
-            y = row + 0.44 * (place - (len(names) - 1) / 2)
+            y = row + 0.4 * (place - (len(names) - 1) / 2)
             arrow = {"arrowstyle": "->", "color": color, "shrinkA": 4}
             font = {"family": "monospace", "fontsize": 13, "ha": "right", "va": "center"}
-            ax.annotate(name, (-0.05, row), (-1, y), arrowprops=arrow, **font)
-    width = max(len(numbers) for _, numbers in rows.values())
-    ax.set(xlim=(-3.1, width + 0.1), ylim=(len(rows) - 0.5, -0.5))
-    ax.set_title("Names, and the memory that each one uses")
+            ax.annotate(name, (-0.03, y), (-0.6, y), arrowprops=arrow, **font)
+    ax.set(xlim=(-left, width + 0.05), ylim=(len(rows) - 0.6, -0.4))
+    ax.set_title(",\n".join(map(_memory_of, (names for names, _ in rows.values()))))
     ax.set_axis_off()
     return ax
+
+
+def _memory_of(names):
+    # The line of plot_memory's title for the names of one row.
+    if len(names) == 1:
+        return f"{names[0]} has its own"
+    return f"{', '.join(names[:-1])} and {names[-1]} share memory"
 
 
 def plot_zip(path):
@@ -422,6 +433,12 @@ def error_of(action):
         return f"{type(error).__name__}: {error}"
     else:
         raise AssertionError("no error was raised")
+
+
+def save_as_if_on(device, obj, path):
+    """torch.save(obj, path), as on a machine with that device: the file says that its tensors were on it."""
+    with mock.patch("torch.serialization.location_tag", return_value=device):
+        torch.save(obj, path)
 
 
 def same_weights(model, other):

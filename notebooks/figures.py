@@ -72,7 +72,21 @@ def plot_panel(place, title, x, y, prediction):
     ax = plt.subplot(place)
     ax.scatter(x, y, s=18, color=GREY, alpha=0.7, label="data")
     ax.plot(x, prediction.detach(), color=RED, linewidth=3, label="prediction")
-    ax.set(title=title, xlabel="x", xticks=[-1, 0, 1], yticks=[0, 0.5, 1], ylim=(-0.1, 1.5))
+    return _finish_panel(ax, place, title)
+
+
+def plot_calls(place, title, x, y, first, second):
+    """Draw points and the answers of two calls of a network, a thick blue and a thin red line, into one panel."""
+    ax = plt.subplot(place)
+    ax.scatter(x, y, s=18, color=GREY, alpha=0.7, label="data")
+    ax.plot(x, first.detach(), color=BLUE, linewidth=4, label="first call")
+    ax.plot(x, second.detach(), color=RED, linewidth=2, label="second call")
+    return _finish_panel(ax, place, title)
+
+
+def _finish_panel(ax, place, title):
+    """Give the panels of a row the same axes; only the first has a legend, inside of the U, and numbers at y."""
+    ax.set(title=title, xlabel="x", xticks=[-1, 0, 1], yticks=[0, 0.5, 1], ylim=(-0.1, 1.35))
     if place % 10 == 1:
         ax.set_ylabel("y")
         ax.legend(loc="upper center")
@@ -82,42 +96,49 @@ def plot_panel(place, title, x, y, prediction):
 
 
 def plot_two_files(whole, params):
-    """Draw what two files of one model hold, and between them the program that loads them and the code of the class.
+    """Draw two files of one model in a row each: what it holds, the program that loads it, the code of the class.
 
     whole is the path of the whole model, whose class is in __main__; params is the path of its state_dict.
     """
     # Sorted, because then __main__.Net comes before torch.nn.
-    names = sorted(get_unsafe_globals_in_checkpoint(whole))
+    net, *others = sorted(get_unsafe_globals_in_checkpoint(whole))
     tensors = torch.load(params)
-    keys = [f"{key:15} {tuple(tensor.shape)}" for key, tensor in tensors.items()]
     numbers = f"{sum(tensor.numel() for tensor in tensors.values())} numbers"
-    program = ["from curve_net import Net", "torch.load(…)"]
+    asking = [net, f"{len(others)} names of torch.nn", numbers]
+    filling = [next(iter(tensors)), f"{len(tensors) - 1} more names", numbers]
+    load = ["from curve_net import Net", "model = torch.load(…)"]
+    fill = ["from curve_net import Net", "model = Net()", "model.load_state_dict(…)"]
     boxes = {  # title: left, bottom, width, height, color, lines
-        "file of the whole model": (0, 0, 4.1, 3.25, BLUE, ["names of classes:", *names, numbers]),
-        "your program": (6.1, 1.9, 2.9, 1.35, GREY, program),
-        "curve_net.py": (6.1, 0, 2.9, 0.75, GREY, ["class Net(nn.Module): …"]),
-        "file of the state_dict": (11, 0, 3.2, 3.25, GREEN, ["names of tensors:", *keys, numbers]),
+        f"{whole.name}: whole model": (0, 2.1, 3, 1.4, BLUE, asking),
+        f"{params.name}: state_dict": (0, 0, 3, 1.4, GREEN, filling),
+        "load_fixed.py": (4.5, 2.1, 3.1, 1.4, GREY, load),
+        "load_params.py": (4.5, 0, 3.1, 1.4, GREY, fill),
+        "curve_net.py": (8.9, 1.45, 2.95, 0.6, GREY, ["class Net(nn.Module): …"]),
     }
-    _, ax = plt.subplots(figsize=(14, 3.6))
+    _, ax = plt.subplots(figsize=(12, 4.2))
     for title, (left, bottom, width, height, color, lines) in boxes.items():
         style = {"facecolor": "white", "edgecolor": color, "linewidth": 3}
         ax.add_patch(plt.Rectangle((left, bottom), width, height, **style))
-        ax.text(left, bottom + height + 0.13, title, fontsize=14, color=color, weight="bold")
+        ax.text(left, bottom + height + 0.1, title, fontsize=14, color=color, weight="bold")
         for row, line in enumerate(lines):
-            bold = "bold" if line in (names[0], program[0], "class Net(nn.Module): …") else "normal"
-            place = left + 0.12, bottom + height - 0.45 - 0.5 * row
-            ax.text(*place, line, fontsize=12, family="monospace", weight=bold)
+            bold = (
+                "bold" if line in (net, load[0], fill[2], "class Net(nn.Module): …") else "normal"
+            )
+            place = left + 0.12, bottom + height - 0.34 - 0.4 * row
+            ax.text(*place, line, fontsize=13, family="monospace", weight=bold)
     arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.5}
     for start, end in [
-        ((4.1, 2.38), (6.1, 2.38)),
-        ((11, 2.38), (9, 2.38)),
-        ((8.6, 1.9), (8.6, 0.75)),
+        ((3, 3.25), (4.5, 3.25)),
+        ((3, 0.35), (4.5, 0.35)),
+        ((7.6, 3.25), (8.9, 1.9)),
+        ((7.6, 1.15), (8.9, 1.6)),
     ]:
         ax.annotate("", end, start, arrowprops=arrow)
-    ax.text(5.1, 2.5, "looks for\n__main__.Net", fontsize=12, ha="center")
-    ax.text(10, 2.5, "looks for\nnone of\nyour classes", fontsize=12, ha="center")
-    ax.text(8.7, 1.3, "imports", fontsize=12, va="center")
-    ax.set(title="The code of the class is in neither file", xlim=(-0.05, 14.25), ylim=(-0.1, 3.9))
+    ax.text(3.75, 3.35, f"asks for\n{net}", fontsize=12, ha="center")
+    ax.text(3.75, 0.45, "fills\nthe model", fontsize=12, ha="center")
+    ax.text(8.35, 2.75, "imports", fontsize=12)
+    ax.text(8.2, 1.1, "imports", fontsize=12, va="center")
+    ax.set(title="The code of the class is in neither file", xlim=(-0.05, 12), ylim=(-0.1, 4.1))
     ax.set_axis_off()
     return ax
 
@@ -125,11 +146,13 @@ def plot_two_files(whole, params):
 def plot_keys(model, lit):
     """Draw the parts of a model as a tree, and behind each tensor its key and shape. The path to the key `lit` is blue.
 
-    Below the name of a part is its class, in grey. The model itself is black: its name is not part of a key.
+    Below the name of a part is its class, in grey, and a Linear's inputs and outputs.
+    The model itself is black: its name is not part of a key.
     Beside a part without a tensor, a note says that it has no key.
     """
     parts, tensors = dict(model.named_modules()), model.state_dict()
-    ends = [*tensors, *(name for name, part in parts.items() if not part.state_dict())]
+    # A gap between the two, so that no edge runs behind the class of the last tensor's layer.
+    ends = [*tensors, " ", *(name for name, part in parts.items() if not part.state_dict())]
     last = max(key.count(".") for key in tensors) + 1
     _, ax = plt.subplots(figsize=(12, 0.8 + 0.46 * len(ends)))
 
@@ -153,10 +176,12 @@ def plot_keys(model, lit):
     for path in parts:
         x, y = place(path)
         name, kind = path.rpartition(".")[2], type(parts[path]).__name__
+        if isinstance(parts[path], torch.nn.Linear):
+            kind += f" {parts[path].in_features} → {parts[path].out_features}"
         if not path:
             name, kind = kind, "not in the key"
-        # One white box behind both lines, so that it cuts an edge of the tree straight.
-        words = "\n".join(2 * [max(name, kind, key=len)])
+        # One white box behind both lines, as wide as the wider one, cuts an edge of the tree straight.
+        words = "\n".join(2 * ["n" * max(round(0.85 * len(name)), round(0.66 * len(kind)))])
         look = {"fontsize": 13, "weight": "bold" if on_path(path) else "normal"}
         ax.text(x, y, words, color="white", ha="center", va="center", bbox=box, **look)
         write(x, y - 0.2, name, path, ha="center")
@@ -177,17 +202,59 @@ def plot_keys(model, lit):
     return ax
 
 
+def plot_registered(model):
+    """Draw four boxes, one inside the other, and in each the names that it has and the next one inside has not.
+
+    From inside: the parameters, what the state_dict holds, what is registered, and all attributes
+    that are tensors or lists.
+    """
+    parameters, keys = dict(model.named_parameters()), list(model.state_dict())
+    boxes = {  # label: color, names
+        "parameters(): trained": (GREEN, parameters),
+        "state_dict(): saved": (BLUE, [key for key in keys if key not in parameters]),
+        "registered: to() converts it": (
+            YELLOW,
+            [name for name, _ in model.named_buffers() if name not in keys],
+        ),
+        f"attributes of {type(model).__name__}": (
+            GREY,
+            [
+                name
+                for name, value in vars(model).items()
+                if isinstance(value, (torch.Tensor, list))
+            ],
+        ),
+    }
+    _, ax = plt.subplots(figsize=(11, 3.6))
+    for level, (label, (color, names)) in enumerate(boxes.items()):
+        right, top = 1 + level + 0.04 * level, 2 + 0.5 * level
+        box = plt.Rectangle(
+            (-0.06 * level, -0.12 * level), right + 0.06 * level, top + 0.12 * level
+        )
+        box.set(facecolor="white", edgecolor=color, linewidth=3, zorder=1 - 0.1 * level)
+        ax.add_patch(box)
+        ax.text(0.05 - 0.06 * level, top - 0.25, label, va="center", fontsize=13, weight="bold")
+        for row, name in enumerate(names):
+            place = level + 0.15, 1.3 - 0.45 * row
+            ax.text(*place, name, va="center", fontsize=13, family="monospace")
+    ax.set(
+        xlim=(-0.25, 4.2), ylim=(-0.45, 3.6), title="The state_dict holds the names in the blue box"
+    )
+    ax.set_axis_off()
+    return ax
+
+
 def plot_checkpoint():
     """Draw a checkpoint as nested boxes: each one adds keys to the box inside it, and names what they are good for."""
     pieces = [
         ("#f0f6fc", "state_dict", "fill a network that you have built"),
         (
             "#dae8f6",
-            "input_size, output_size,\nhidden_layers, drop_p",
+            "+ input_size, output_size,\n  hidden_layers, drop_p",
             "rebuild the network, and use it",
         ),
-        ("#c3d9f0", "optimizer, epoch", "continue training"),
-        ("#a9c9ea", "scheduler, random_state", "continue as if nothing had happened"),
+        ("#c3d9f0", "+ optimizer, epoch", "continue training"),
+        ("#a9c9ea", "+ scheduler, random_state", "continue as if nothing had happened"),
     ]
     _, ax = plt.subplots(figsize=(10.4, 4.6))
     for row, (shade, keys, use) in reversed(list(enumerate(pieces))):
@@ -199,25 +266,36 @@ def plot_checkpoint():
         arrow = {"arrowstyle": "<-", "color": BLUE, "linewidth": 2}
         ax.annotate("", (5.4, middle), (5.9, middle), arrowprops=arrow)
         ax.text(6, middle, use, va="center", fontsize=14)
-    ax.text(2.7, -0.8, "What a checkpoint holds", ha="center", fontsize=15, weight="bold")
+    ax.text(2.7, -0.8, "What the file holds", ha="center", fontsize=15, weight="bold")
     ax.text(6, -0.8, "What that lets you do", fontsize=15, weight="bold")
     ax.set(xlim=(-0.1, 9.4), ylim=(len(pieces) - 0.4, -1.2))
     ax.set_axis_off()
     return ax
 
 
-def plot_turned(image, networks):
-    """Draw an image, and beside it the class probabilities that each of networks, {title: network}, gives it."""
-    _, axes = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=[1, 1.2, 1.2])
-    helper.imshow(image[0], ax=axes[0], title="trousers, upside down")
+def plot_turned(images, labels, networks):
+    """Draw the fourth image, and beside it the class probabilities that each of networks, {title: network}, gives it.
+
+    The bar of the right class is green, and its name has a check mark. The titles say how many of all images are right.
+    """
+    label = labels[3].item()
+    names = [*helper.CLASSES["Fashion"]]
+    _, axes = plt.subplots(1, 3, figsize=(11, 3.8), width_ratios=[1, 1.2, 1.2])
+    helper.imshow(images[3], ax=axes[0], title=f"{names[label]}, upside down")
+    names[label] = f"✓ {names[label]}"
     for ax, (title, network) in zip(axes[1:], networks.items()):
         with torch.no_grad():
-            percents = 100 * network(image.flatten(1)).exp()[0]
-        bars = ax.barh(helper.CLASSES["Fashion"], percents.numpy(), color=BLUE)
-        ax.bar_label(bars, [f"{p:.0f} %" if p >= 1 else "" for p in percents], padding=3)
+            answers = network(images.flatten(1)).exp()
+        share = (answers.argmax(dim=1) == labels).float().mean()
+        colors = [GREEN if number == label else GREY for number in range(10)]
+        bars = ax.barh(range(10), 100 * answers[3].numpy(), color=colors)
+        texts = [f"{p:.0%}" if p >= 0.01 else "" for p in answers[3].tolist()]
+        ax.bar_label(bars, texts, padding=3)
         ax.invert_yaxis()
-        ax.set(xlim=(0, 125), xticks=(0, 50, 100), xlabel="probability in %", title=title)
-    axes[2].set_yticklabels([])
+        ax.set_yticks(range(10), names if ax is axes[1] else [""] * 10)
+        ax.set(xlim=(0, 120), xticks=(0, 50, 100), xlabel="probability in %")
+        ax.spines["bottom"].set_bounds(0, 100)
+        ax.set_title(f"{title}\n{share:.0%} of all images right")
     return axes
 
 
@@ -238,14 +316,50 @@ def plot_agreement(answers, others):
         ax.axline((0, 0), slope=1, color=GREY, linestyle="--", zorder=0)
         ax.scatter(before, after, s=22, color=color, marker=marker, alpha=0.5, linewidths=0)
         place = {"rotation": 45, "rotation_mode": "anchor", "ha": "center", "va": "bottom"}
-        ax.text(0.65 * size, 0.67 * size, "same answer", fontsize=11, color=GREY, **place)
-        words = f"largest difference\nof all {answers.numel():,} numbers: {most:.1f}"
-        words = words if most else f"no difference\nin all {answers.numel():,} numbers"
-        ax.text(0.03, 0.97, words, color=color, va="top", fontsize=12, transform=ax.transAxes)
-        ax.set(title=title, xlabel="answer of resnet", aspect="equal")
+        ax.text(0.65 * size, 0.67 * size, "same answer", fontsize=12, color=GREY, **place)
+        words = f"largest difference: {most:.1f}" if most else "no difference"
+        ax.text(0.03, 0.97, words, color=color, va="top", fontsize=14, transform=ax.transAxes)
+        ax.set(title=title, xlabel=r"answer of $\mathtt{resnet}$", aspect="equal")
         ax.set(xlim=(-size, size), ylim=(-size, size))
-    axes[0, 0].set_ylabel("answer of second")
+    axes[0, 0].set_ylabel(r"answer of $\mathtt{second}$")
     return axes[0]
+
+
+def plot_changes(model, steps):
+    """Draw what training changed: for each of steps, {title: names of changed entries}, a panel of boxes.
+
+    A box stands for the parameters or the buffers of one child of the model. The last child is the head.
+    """
+    parameters = [name for name, _ in model.named_parameters()]
+    buffers = [name for name, _ in model.named_buffers()]
+    children = [path for path, child in model.named_children() if child.state_dict()]
+    _, axes = plt.subplots(len(steps), 1, figsize=(11, 2.5 * len(steps)), squeeze=False)
+    axes[0, 0].figure.get_layout_engine().set(hspace=0.1)
+    for ax, (title, changed) in zip(axes[:, 0], steps.items()):
+        for row, entries in enumerate((parameters, buffers)):
+            for column, path in enumerate(children):
+                names = {name for name in entries if name.startswith(f"{path}.")}
+                color = GREEN if path == children[-1] else RED
+                if names:
+                    _draw_state(ax, column, row, color if names & {*changed} else None)
+        ax.set(xlim=(0, len(children)), ylim=(2, 0), yticks=[0.5, 1.5])
+        ax.set_title(title, family="monospace", loc="left")
+        ax.set_yticklabels(["parameters", "buffers"], fontsize=13)
+        ax.set_xticks([column + 0.5 for column in range(len(children))])
+        ax.set_xticklabels([*children[:-1], f"{children[-1]} (head)"], family="monospace", size=13)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+    return axes[:, 0]
+
+
+def _draw_state(ax, column, row, color):
+    # A box of plot_changes: coloured if something in it changed, grey and dashed if all of it stayed.
+    style = {"facecolor": color or "white", "edgecolor": color or GREY}
+    box = plt.Rectangle((column + 0.04, row + 0.08), 0.92, 0.84, linewidth=1.5, **style)
+    box.set_linestyle("-" if color else "--")
+    ax.add_patch(box)
+    font = {"ha": "center", "va": "center", "fontsize": 13, "color": "white" if color else GREY}
+    ax.text(column + 0.5, row + 0.5, "changes" if color else "stays", **font)
 
 
 def plot_safetensors(path, width=None):
@@ -406,24 +520,25 @@ def plot_fitting(networks):
     """Draw two networks of as many layers, one above the other: plain blue tensors have one shape, hatched red differ.
 
     networks is {title: widths, from the input to the output}. A bar is the bias of a layer, the area on its left the
-    weight; the input has neither. Heights are to scale, areas are not.
+    weight; the input has neither. Heights are to scale, areas are not. Widths that differ are bold.
     """
     one, other = networks.values()
     same = [a == b for a, b in zip(one, other)]
+    bold = {width for pair in zip(one, other) if len({*pair}) == 2 for width in pair}
     layers = [*(f"hidden_layers.{i}" for i in range(len(one) - 2)), "output"]
     figure, axes = plt.subplots(2, 1, figsize=(12, 5.4), sharex=True)
     for ax, (title, widths) in zip(axes, networks.items()):
         ax.bar(0, widths[0], 0.08, -widths[0] / 2, color="#c9ced8")
-        ax.text(0, widths[0] / 2 + 30, f"({widths[0]},)", ha="center", fontsize=12)
+        ax.text(0, widths[0] / 2 + 30, f"{widths[0]} pixels", ha="center", fontsize=12)
+        words = [rf"$\mathbf{{{width}}}$" if width in bold else width for width in widths]
         for i in range(1, len(widths)):
             left, right = widths[i - 1 : i + 1]
             ends, top = [i - 0.91, i - 0.09], [left / 2, right / 2]
             ax.fill_between(ends, top, [-h for h in top], **_fit(same[i - 1] and same[i]))
             ax.bar(i, right, 0.12, -right / 2, **_fit(same[i]))
-            ax.text(
-                i - 0.5, -left / 2 - 20, f"({right}, {left})", ha="center", va="top", fontsize=12
-            )
-            ax.text(i, right / 2 + 30, f"({right},)", ha="center", fontsize=12)
+            shape = f"({words[i]}, {words[i - 1]})"
+            ax.text(i - 0.5, -left / 2 - 20, shape, ha="center", va="top", fontsize=12)
+            ax.text(i, right / 2 + 30, f"({words[i]},)", ha="center", fontsize=12)
         ax.set(yticks=[], ylim=(-500, 520))
         ax.set_ylabel(title, fontsize=14)
         ax.spines[["left", "bottom"]].set_visible(False)
@@ -452,37 +567,27 @@ def _fit(fits):
     )
 
 
-def plot_origins(networks, sources):
-    """Draw from where each tensor of a Network comes: a panel for each entry of networks, a box for each tensor.
-
-    networks is {title: Network}, sources one or two of {name: state_dict}. A tensor that is in none of them is called
-    "random". Each source has a colour, and its name in the box.
-    """
-    looks = dict(zip(sources, ({"color": BLUE}, {"color": YELLOW})))
-    looks["random"] = {"facecolor": "white", "edgecolor": GREY}
-    _, axes = plt.subplots(1, len(networks), figsize=(12, 4), sharey=True, squeeze=False)
-    for ax, (title, network) in zip(axes[0], networks.items()):
-        for place, tensor in enumerate(network.state_dict().values()):
-            name = next((name for name in sources if _holds(sources[name], tensor)), "random")
-            row, column = divmod(place, 2)
-            box = plt.Rectangle(
-                (column + 0.03, row + 0.06), 0.94, 0.88, **looks[name], linewidth=1.5
-            )
-            ax.add_patch(box)
-            color = "white" if looks[name].get("color") == BLUE else "black"
-            place = (column + 0.5, row + 0.5)
-            ax.text(*place, name, ha="center", va="center", fontsize=13, color=color)
-        layers = [key.removesuffix(".weight") for key in network.state_dict() if "weight" in key]
-        ax.set_yticks([row + 0.5 for row in range(len(layers))], layers, fontsize=12)
-        ax.set_xticks([0.5, 1.5], ["weight", "bias"], fontsize=12)
-        ax.set(title=title, xlim=(0, 2), ylim=(len(layers), 0))
-        ax.tick_params(length=0)
-        ax.spines[["left", "bottom"]].set_visible(False)
-    return axes[0]
-
-
-def _holds(state_dict, tensor):
-    return any(torch.equal(tensor, each) for each in state_dict.values())
+def plot_overwritten(before, after):
+    """Draw which tensors a failed load has overwritten in a Network: a box each, "kept" or "overwritten"."""
+    changed = helper.changed(before, after)
+    keys = list(before.state_dict())
+    _, ax = plt.subplots(figsize=(8, 3.6))
+    for place, key in enumerate(keys):
+        row, column = divmod(place, 2)
+        color, word = (YELLOW, "overwritten") if key in changed else (BLUE, "kept")
+        box = plt.Rectangle((column + 0.02, row + 0.06), 0.96, 0.88, color=color)
+        ax.add_patch(box)
+        look = {"fontsize": 14, "color": "black" if key in changed else "white"}
+        ax.text(column + 0.5, row + 0.5, word, ha="center", va="center", **look)
+    layers = [key.removesuffix(".weight") for key in keys[::2]]
+    ax.set_yticks([row + 0.5 for row in range(len(layers))], layers, fontsize=13)
+    ax.set_xticks([0.5, 1.5], ["weight", "bias"], fontsize=13)
+    ax.set(xlim=(0, 2), ylim=(len(layers), 0))
+    title = f"The copy after the error: {len(changed)} of {len(keys)} tensors overwritten"
+    ax.set_title(title, fontsize=15)
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
 
 
 def train_head(network):
@@ -496,15 +601,17 @@ def train_head(network):
     train, test = (_three_clothes(loader) for loader in helper.fashion_mnist_loaders())
     images, labels = (tensor[:, :10].flatten(0, 1) for tensor in train)
     test_images, test_labels = (tensor[:, :1000].flatten(0, 1) for tensor in test)
-    network.hidden_layers.requires_grad_(False)
+    network.train().hidden_layers.requires_grad_(False)
+    for layer in network.hidden_layers:  # what the body makes of the test images does not change
+        test_images = layer(test_images).relu()
     optimizer = torch.optim.Adam(network.output.parameters(), lr=0.003)
     curve = []
     for _ in range(61):
         with torch.no_grad():
-            answers = network.eval()(test_images).argmax(dim=1)
+            answers = network.output(test_images).argmax(dim=1)
         curve.append((answers == test_labels).float().mean().item())
         optimizer.zero_grad()
-        torch.nn.functional.nll_loss(network.train()(images), labels).backward()
+        torch.nn.functional.nll_loss(network(images), labels).backward()
         optimizer.step()
     return curve
 
@@ -516,18 +623,23 @@ def _three_clothes(loader):
     return images[rows].flatten(2), torch.arange(3)[:, None].expand(-1, 1000)
 
 
-def plot_heads(curves, chance):
-    """Draw the test accuracy at the start and after each step: a line for each of curves, {label: shares in [0, 1]}."""
+def plot_heads(loaded, random, chance):
+    """Draw the test accuracy at the start and after each step, shares in [0, 1].
+
+    A thick line for the curve of the loaded body, a thin one for each of the curves in random.
+    """
     _, ax = plt.subplots(figsize=(9, 3.8))
-    last = max(map(len, curves.values())) - 1
-    looks = [(BLUE, "-"), ("black", "--"), (GREY, "-.")]
-    for (label, accuracy), (color, style) in zip(curves.items(), looks):
-        ax.plot(accuracy, style, color=color, linewidth=2.5)
-        end = accuracy[-1]
-        _end(ax, f"{label}, {100 * end:.0f} %", len(accuracy) - 1, end, color)
+    last = len(loaded) - 1
+    ax.plot(loaded, color=BLUE, linewidth=3)
+    _end(ax, f"loaded body, {100 * loaded[-1]:.0f} %", last, loaded[-1], BLUE)
+    for curve in random:
+        ax.plot(curve, "--", color="black", linewidth=1.2)
+    low, high = (100 * pick(curve[-1] for curve in random) for pick in (min, max))
+    text = f"{len(random)} random bodies,\n{low:.0f} to {high:.0f} %"
+    _end(ax, text, last, sum(curve[-1] for curve in random) / len(random), "black", 8)
     ax.axhline(chance, color=GREY, linestyle=":")
-    _end(ax, "guessing", last, chance, GREY, -9)
-    ax.set(title=f"The new head is better on the {max(curves, key=lambda each: curves[each][-1])}")
+    _end(ax, f"guessing, {100 * chance:.0f} %", last, chance, GREY, -14)
+    ax.set(title="The new head is better on the loaded body")
     ax.set(xlabel="training step", ylabel="test accuracy", xlim=(0, last), ylim=(0, 1))
     ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     return ax
@@ -539,36 +651,21 @@ def _end(ax, text, x, y, color, shift=0):
     ax.annotate(text, (x, y), (8, shift), annotation_clip=False, **look)
 
 
-def label_losses(title, level, text):
-    """Finish a curve of losses, one an epoch: title, axes that start at 0, and a dashed line with a text at a level."""
-    ax = plt.gca()
-    ax.figure.set_size_inches(8, 3.4)
-    ax.axhline(level, color="black", linestyle="--", linewidth=1.2)
-    place = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 12}
-    ax.annotate(f"{text}: {level:.2f}", (0, level), **place)
-    last = ax.lines[0].get_ydata()[-1]
-    ax.annotate(f"{last:.2f}", (99, last), **place)
-    ax.set(title=title, xlabel="epoch", ylabel="loss", xlim=(0, 106), ylim=(0, None))
-    return ax
+def add_batch_losses(losses, count):
+    """Add the loss of each batch to the current figure, which has a curve of losses, one an epoch.
 
-
-def plot_batch_losses(losses, sizes, count):
-    """Draw the loss of each batch, with a diamond for the last of an epoch, and the weighted mean of each epoch.
-
-    losses and sizes (of the batches) have a number for each step, and an epoch has count steps.
+    An epoch has count batches. A diamond marks the last one of each.
     """
-    weights = torch.tensor(sizes, dtype=torch.float32).view(-1, count)
-    means = (torch.tensor(losses).view(-1, count) * weights).sum(1) / weights.sum(1)
-    middles = [count * (epoch + 0.5) for epoch in range(len(means))]
-    last = range(count - 1, len(losses), count)
-    _, ax = plt.subplots(figsize=(11, 4))
-    ax.semilogy(losses, color=BLUE, linewidth=1, label="one batch")
+    ax = plt.gca()
+    ax.figure.set_size_inches(11, 4)
+    ax.lines[0].set(color=RED, linewidth=3.5, zorder=3)
+    epochs = [step / count for step in range(len(losses))]
+    ax.plot(epochs, losses, color=BLUE, linewidth=1, label="batches")
+    last = slice(count - 1, None, count)
     small = {"color": YELLOW, "markersize": 5, "markeredgecolor": "black", "markeredgewidth": 0.5}
-    label = f"one batch of only {sizes[-1]} points"
-    ax.semilogy(last, [losses[step] for step in last], "D", label=label, **small)
-    ax.semilogy(middles, means, color=GREEN, linewidth=3.5, label="weighted mean of an epoch")
-    title = f"{len(means)} epochs of {count} batches: a jagged curve"
-    ax.set(title=title, xlabel="step", ylabel="loss (log scale)", xlim=(-2, len(losses) + 2))
+    ax.plot(epochs[last], losses[last], "D", label="batch of only 4 points", **small)
+    title = "The same network and learning rate: a smooth curve, and a jagged one"
+    ax.set(title=title, xlabel="epoch", ylabel="loss", xlim=(-1, 101), ylim=(0, None))
     ax.legend()
     return ax
 
@@ -585,8 +682,9 @@ def plot_pairs(answers, targets):
     _, ax = plt.subplots(figsize=(6, 4.8))
     plt.colorbar(ax.imshow(squares.numpy(), cmap="Blues", vmin=0), label="squared difference")
     ax.plot(range(count), range(count), "o", color="black", markersize=3.5)
-    title = f"{count} wanted pairs (dots) of {squares.numel():,}\npoints sorted by target"
-    ax.set(title=title, xlabel="target of point", ylabel="answer for point")
+    title = f"mean of all {squares.numel():,} squares: {squares.mean():.3f}\n"
+    title += f"mean of the {count} at the dots: {squares.diagonal().mean():.3f}"
+    ax.set(title=title, xlabel="target of point (sorted)", ylabel="answer for point")
     return ax
 
 
@@ -596,6 +694,7 @@ def plot_fits_and_mean(x, y, networks):
     for ax in axes:
         look = {"color": "black", "linestyle": "--", "linewidth": 1.2, "zorder": 3}
         ax.axhline(y.mean(), label="mean of y", **look)
+        ax.lines[0].set_label("answers")
     axes[0].legend(loc="upper center")
     return axes
 

@@ -168,7 +168,7 @@ torch.save(model.state_dict(), "rescued.pth")
     ],
     "1.3": [
         (
-            "This is not the answer of eval mode; the model was in training mode",
+            "This is not the answer of eval mode. Call eval() before the model",
             """
 def predict(model, x):
     with torch.no_grad():
@@ -850,43 +850,67 @@ def mean_loss(net, loader):
     ],
     "6.2": [
         (
+            "Stopped before epoch 1: epoch 1 has a different order.",
+            """
+def order_of(generator):
+    return {"seed": generator.initial_seed()}
+
+
+def continued(dataset, kept):
+    generator = torch.Generator().manual_seed(kept["seed"])
+    loader = DataLoader(dataset, batch_size=32, shuffle=True, generator=generator)
+    for epoch in range(2):
+        list(loader)
+    return loader
+""",
+        ),
+        (
+            "Stopped before epoch 2: epoch 2 has a different order.",
+            """
+def order_of(generator):
+    return {"state": generator.get_state()}
+
+
+def continued(dataset, kept):
+    generator = torch.Generator()
+    generator.set_state(kept["state"])
+    return DataLoader(dataset, batch_size=32, generator=generator)
+""",
+        ),
+        (
             "PyTorch's global random numbers have changed.",
             """
-def repeatable(dataset, seed):
-    torch.manual_seed(seed)
+def order_of(generator):
+    return {"state": generator.get_state()}
+
+
+def continued(dataset, kept):
+    torch.set_rng_state(kept["state"])
     return DataLoader(dataset, batch_size=32, shuffle=True)
 """,
         ),
         (
-            "Two epochs have the same order.",
+            "100 samples give batches of [100].",
             """
-def repeatable(dataset, seed):
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(dataset), generator=generator).tolist()
-    return DataLoader(dataset, batch_size=32, sampler=order, generator=generator)
+def order_of(generator):
+    return {"state": generator.get_state()}
+
+
+def continued(dataset, kept):
+    generator = torch.Generator()
+    generator.set_state(kept["state"])
+    return DataLoader(dataset, batch_size=len(dataset), shuffle=True, generator=generator)
 """,
         ),
         (
-            "A different seed gives the same orders.",
+            "UnpicklingError: Weights only load failed…",
             """
-def repeatable(dataset, seed):
-    return DataLoader(dataset, batch_size=32, shuffle=True, generator=torch.Generator())
-""",
-        ),
-        (
-            "100 samples give batches of [32, 32, 32].",
-            """
-def repeatable(dataset, seed):
-    generator = torch.Generator().manual_seed(seed)
-    return DataLoader(dataset, batch_size=32, shuffle=True, drop_last=True, generator=generator)
-""",
-        ),
-        (
-            "The samples are not shuffled.",
-            """
-def repeatable(dataset, seed):
-    generator = torch.Generator().manual_seed(seed)
-    return DataLoader(dataset, batch_size=32, generator=generator)
+def order_of(generator):
+    return {"generator": generator}
+
+
+def continued(dataset, kept):
+    return DataLoader(dataset, batch_size=32, shuffle=True, generator=kept["generator"])
 """,
         ),
     ],
@@ -2159,9 +2183,12 @@ def mean_loss(net, loader):
     ],
     "6.2": [
         """
-def repeatable(dataset, seed):
-    generator = torch.Generator()
-    generator.manual_seed(seed)
+def order_of(generator):
+    return generator.get_state()
+
+
+def continued(dataset, kept):
+    generator = torch.Generator().set_state(kept)
     sampler = torch.utils.data.RandomSampler(dataset, generator=generator)
     return DataLoader(dataset, batch_size=32, sampler=sampler, generator=generator)
 """,

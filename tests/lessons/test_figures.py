@@ -1,5 +1,6 @@
 """The drawings of single lessons, in their order: what each picture shows. Those of 07 to 09 are in test_helper.py."""
 
+import copy
 import sys
 from itertools import pairwise
 
@@ -113,10 +114,22 @@ def test_plot_panel_draws_points_and_the_prediction_and_labels_the_first_panel()
         assert np.array_equal(ax.collections[0].get_offsets(), torch.cat([x, y], dim=1))
         (line,) = ax.lines
         assert np.array_equal(line.get_xydata(), torch.cat([x, 2 * x], dim=1))
-        assert line.get_color() == RED and ax.get_title() == title and ax.get_ylim() == (-0.1, 1.5)
+        assert line.get_color() == RED and ax.get_title() == title and ax.get_ylim() == (-0.1, 1.35)
     assert legend(first) == ["data", "prediction"] and first.get_ylabel() == "y"
     assert second.get_legend() is None and second.get_ylabel() == ""
     assert first.get_position().x1 < second.get_position().x0
+
+
+def test_plot_calls_draws_both_calls_so_that_equal_ones_are_both_in_sight():
+    x, y = helper.regression_data(n=5)
+    ax = figures.plot_calls(121, "calls", x, y, 2 * x, 3 * x)
+    assert np.array_equal(ax.collections[0].get_offsets(), torch.cat([x, y], dim=1))
+    first, second = ax.lines
+    assert np.array_equal(first.get_xydata(), torch.cat([x, 2 * x], dim=1))
+    assert np.array_equal(second.get_xydata(), torch.cat([x, 3 * x], dim=1))
+    assert first.get_linewidth() > second.get_linewidth()
+    assert [first.get_color(), second.get_color()] == [BLUE, RED] and ax.get_title() == "calls"
+    assert legend(ax) == ["data", "first call", "second call"]
 
 
 def test_plot_two_files_writes_into_each_box_what_its_file_holds(tmp_path, monkeypatch):
@@ -137,16 +150,19 @@ def test_plot_two_files_writes_into_each_box_what_its_file_holds(tmp_path, monke
         inside.append(
             [t for t, x, y in places if left < x < left + width and bottom < y < bottom + height]
         )
-    linear = "torch.nn.modules.linear.Linear"
-    keys = ["line.weight     (4, 3)", "line.bias       (4,)"]
-    assert inside[0] == ["names of classes:", "__main__.Net", linear, "16 numbers"]
-    assert inside[1:3] == [
-        ["from curve_net import Net", "torch.load(…)"],
+    assert inside == [
+        ["__main__.Net", "1 names of torch.nn", "16 numbers"],
+        ["line.weight", "1 more names", "16 numbers"],
+        ["from curve_net import Net", "model = torch.load(…)"],
+        ["from curve_net import Net", "model = Net()", "model.load_state_dict(…)"],
         ["class Net(nn.Module): …"],
     ]
-    assert inside[3] == ["names of tensors:", *keys, "16 numbers"]
-    assert [to_hex(box.get_edgecolor()) for box in ax.patches] == [BLUE, GREY, GREY, GREEN]
-    assert len(arrows(ax)) == 3 and "looks for\n__main__.Net" in words(ax)
+    assert [to_hex(box.get_edgecolor()) for box in ax.patches] == [BLUE, GREEN, *[GREY] * 3]
+    assert find(ax, "whole.pth: whole model").get_color() == BLUE
+    assert find(ax, "params.pth: state_dict").get_color() == GREEN
+    assert len(arrows(ax)) == 4 and words(ax).count("imports") == 2
+    asks, fills = find(ax, "asks for\n__main__.Net"), find(ax, "fills\nthe model")
+    assert asks.get_position()[1] > fills.get_position()[1]
 
 
 # ---------------------------------------------------------------- 02
@@ -183,14 +199,29 @@ def test_plot_keys_makes_the_path_to_one_key_blue_and_nothing_else(tree):
     assert all(end == start for (_, end), (start, _) in pairwise(edges))
     assert edges[-1][1] == [3, height(tree, "body.0.weight")] and len(tree.lines) == 8
     classes = [text.get_text() for text in tree.texts if text.get_color() == GREY]
-    assert classes[:4] == ["not in the key", "Sequential", "Linear", "ReLU"]
+    assert classes[:4] == ["not in the key", "Sequential", "Linear 2 → 3", "ReLU"]
+
+
+def test_plot_registered_puts_each_name_into_the_innermost_box_that_has_it():
+    model = nn.Linear(2, 1)
+    model.register_buffer("mean", torch.zeros(1))
+    model.register_buffer("cache", torch.zeros(1), persistent=False)
+    model.plain, model.listed = torch.zeros(1), [nn.Linear(2, 1)]
+    ax = figures.plot_registered(model)
+    inside = {text.get_text(): int(text.get_position()[0]) for text in ax.texts}
+    names = {"weight": 0, "bias": 0, "mean": 1, "cache": 2, "plain": 3, "listed": 3}
+    assert names.items() <= inside.items() and len(ax.texts) == 6 + 4
+    assert [to_hex(box.get_edgecolor()) for box in ax.patches] == [GREEN, BLUE, YELLOW, GREY]
+    for inner, outer in pairwise(box.get_extents() for box in ax.patches):
+        assert outer.x0 < inner.x0 and inner.x1 < outer.x1
+        assert outer.y0 < inner.y0 and inner.y1 < outer.y1
 
 
 # ---------------------------------------------------------------- 03
 
 
 def test_plot_fitting_hatches_the_tensors_whose_shapes_differ():
-    networks = {"one": [8, 4, 2, 2], "other": [8, 4, 3, 2]}
+    networks = {"one": [8, 4, 7, 2], "other": [8, 4, 9, 2]}
     axes = figures.plot_fitting(networks)
     pale = "#f4c7c8"
     for ax, (title, widths) in zip(axes, networks.items()):
@@ -202,33 +233,28 @@ def test_plot_fitting_hatches_the_tensors_whose_shapes_differ():
         areas = [to_hex(area.get_facecolor()[0]) for area in ax.collections]
         assert areas == [BLUE, pale, pale] and ax.get_ylabel() == title
         assert [bool(area.get_hatch()) for area in ax.collections] == [False, True, True]
-    assert words(axes[1]) == ["(8,)", "(4, 8)", "(4,)", "(3, 4)", "(3,)", "(2, 3)", "(2,)"]
+    two, three = (rf"$\mathbf{{{width}}}$" for width in (7, 9))
+    shapes = ["(4, 8)", "(4,)", f"({three}, 4)", f"({three},)", f"(2, {three})", "(2,)"]
+    assert words(axes[1]) == ["8 pixels", *shapes] and f"({two},)" in words(axes[0])
     assert axes[0].figure.get_suptitle() == "3 of 6 tensors have a different shape"
     names = [label.get_text() for label in axes[1].get_xticklabels(minor=True)]
     assert names == ["input", "hidden_layers.0", "hidden_layers.1", "output"]
     assert legend(axes[0]) == ["same shape", "different shape"]
 
 
-def test_plot_origins_names_the_source_of_each_tensor():
-    one, other = (Network(4, 3, [5]).state_dict() for _ in range(2))
-    networks = {"body": Network(4, 2, [5]), "mixed": Network(4, 3, [5])}
-    networks["body"].hidden_layers[0].load_state_dict(
-        {name: one[f"hidden_layers.0.{name}"] for name in ("weight", "bias")}
-    )
-    networks["mixed"].load_state_dict({**other, "output.bias": one["output.bias"]})
-    axes = figures.plot_origins(networks, {"one": one, "other": other})
-    assert [words(ax) for ax in axes] == [
-        ["one", "one", "random", "random"],
-        ["other", "other", "other", "one"],
+def test_plot_overwritten_names_what_a_failed_load_did_to_each_tensor():
+    before = Network(4, 3, [5])
+    after = copy.deepcopy(before)
+    after.output.load_state_dict(Network(4, 3, [5]).output.state_dict())
+    ax = figures.plot_overwritten(before, after)
+    assert words(ax) == ["kept", "kept", "overwritten", "overwritten"]
+    assert [face(box) for box in ax.patches] == [BLUE, BLUE, YELLOW, YELLOW]
+    assert [text.get_position() for text in ax.texts] == [
+        (column + 0.5, row + 0.5) for row in (0, 1) for column in (0, 1)
     ]
-    colors = {"one": BLUE, "other": YELLOW, "random": "#ffffff"}
-    for ax, title in zip(axes, networks):
-        assert [face(box) for box in ax.patches] == [colors[word] for word in words(ax)]
-        assert [text.get_position() for text in ax.texts] == [
-            (column + 0.5, row + 0.5) for row in (0, 1) for column in (0, 1)
-        ]
-        assert ax.get_title() == title and ticks(ax.xaxis) == ["weight", "bias"]
-    assert ticks(axes[0].yaxis) == ["hidden_layers.0", "output"] and axes[0].get_ylim() == (2, 0)
+    assert ticks(ax.yaxis) == ["hidden_layers.0", "output"] and ax.get_ylim() == (2, 0)
+    assert ticks(ax.xaxis) == ["weight", "bias"]
+    assert ax.get_title() == "The copy after the error: 2 of 4 tensors overwritten"
 
 
 def clothes(right, wrong):
@@ -261,20 +287,20 @@ def test_train_head_learns_from_ten_images_of_each_class_and_keeps_the_body(monk
     assert changed == ["output.weight", "output.bias"]
 
 
-def test_plot_heads_draws_and_names_a_curve_each_and_the_level_of_guessing():
-    curves = {"loaded": [0.25, 0.5, 0.75], "random": [0.5, 0.25, 0.5]}
-    ax = figures.plot_heads(curves, chance=0.25)
+def test_plot_heads_draws_and_names_the_curves_and_the_level_of_guessing():
+    loaded, random = [0.25, 0.5, 0.75], [[0.5, 0.25, 0.5], [0.25, 0.5, 0.25]]
+    ax = figures.plot_heads(loaded, random, chance=0.25)
     *drawn, guessing = ax.lines
-    assert [line.get_ydata().tolist() for line in drawn] == list(curves.values())
-    assert [line.get_color() for line in drawn] == [BLUE, "black"]
+    assert [line.get_ydata().tolist() for line in drawn] == [loaded, *random]
+    assert [line.get_color() for line in drawn] == [BLUE, "black", "black"]
     assert list(guessing.get_ydata()) == [0.25, 0.25]
     ends = {text.get_text(): (text.xy, text.get_color()) for text in ax.texts}
     assert ends == {
-        "loaded, 75 %": ((2, 0.75), BLUE),
-        "random, 50 %": ((2, 0.5), "black"),
-        "guessing": ((2, 0.25), GREY),
+        "loaded body, 75 %": ((2, 0.75), BLUE),
+        "2 random bodies,\n25 to 50 %": ((2, 0.375), "black"),
+        "guessing, 25 %": ((2, 0.25), GREY),
     }
-    assert ax.get_title() == "The new head is better on the loaded"
+    assert ax.get_title() == "The new head is better on the loaded body"
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 2), (0, 1))
     assert ax.yaxis.get_major_formatter()(0.5, 0) == "50 %"
 
@@ -290,9 +316,9 @@ def test_plot_checkpoint_nests_the_boxes_and_names_what_each_adds():
         assert outer.y0 < inner.y0 and outer.y1 > inner.y1
     keys = [text for text in ax.texts if text.get_family() == ["monospace"]]
     assert [text.get_text().split(",")[0] for text in keys] == [
-        "scheduler",
-        "optimizer",
-        "input_size",
+        "+ scheduler",
+        "+ optimizer",
+        "+ input_size",
         "state_dict",
     ]
     for row, text in enumerate(keys):
@@ -305,25 +331,27 @@ def test_plot_checkpoint_nests_the_boxes_and_names_what_each_adds():
 
 
 def test_plot_turned_draws_the_image_and_the_probabilities_of_each_network():
-    image = torch.rand(1, 1, 28, 28) * 2 - 1
+    images, labels = torch.rand(4, 1, 28, 28) * 2 - 1, torch.tensor([0, 1, 1, 1])
     shares = torch.tensor([0.004, 0.896, 0.1, *[0.0] * 7])
 
     def network(x):
-        assert torch.equal(x, image.view(1, 784))
-        return shares.log().view(1, 10)
+        assert torch.equal(x, images.view(4, 784))
+        return shares.log().expand(4, 10)
 
     left, *panels = figures.plot_turned(
-        image, {"sure": network, "opposite": lambda x: network(x).flip(1)}
+        images, labels, {"sure": network, "opposite": lambda x: network(x).flip(1)}
     )
-    np.testing.assert_allclose(left.images[0].get_array(), image[0, 0] / 2 + 0.5, atol=1e-6)
-    assert [ax.get_title() for ax in panels] == ["sure", "opposite"]
+    np.testing.assert_allclose(left.images[0].get_array(), images[3, 0] / 2 + 0.5, atol=1e-6)
+    assert left.get_title() == "Trouser, upside down"
+    titles = [ax.get_title() for ax in panels]
+    assert titles == ["sure\n75% of all images right", "opposite\n0% of all images right"]
     for ax, expected in zip(panels, (shares, shares.flip(0))):
         assert [bar.get_width() for bar in ax.patches] == pytest.approx((100 * expected).tolist())
-        assert ax.yaxis_inverted() and {face(bar) for bar in ax.patches} == {BLUE}
-    assert [text.get_text() for text in panels[0].texts] == ["", "90 %", "10 %", *[""] * 7]
-    assert ticks(panels[0].yaxis) == helper.CLASSES["Fashion"] and set(ticks(panels[1].yaxis)) == {
-        ""
-    }
+        assert [face(bar) for bar in ax.patches] == [GREY, GREEN, *[GREY] * 8]
+        assert ax.yaxis_inverted()
+    assert [text.get_text() for text in panels[0].texts] == ["", "90%", "10%", *[""] * 7]
+    assert ticks(panels[0].yaxis)[:3] == ["T-shirt", "✓ Trouser", "Pullover"]
+    assert set(ticks(panels[1].yaxis)) == {""}
 
 
 # ---------------------------------------------------------------- 05
@@ -339,55 +367,64 @@ def test_plot_agreement_draws_at_most_500_pairs_and_names_the_largest_difference
         assert np.array_equal(ax.collections[0].get_offsets(), pairs) and len(pairs) == 500
         (line,) = ax.lines
         assert (line.get_xy1(), line.get_slope()) == ((0, 0), 1)
-        assert ax.get_xlabel() == "answer of resnet" and ax.get_xlim() == ax.get_ylim()
-    assert words(axes[0])[1] == "no difference\nin all 1,000 numbers"
-    assert words(axes[1])[1] == "largest difference\nof all 1,000 numbers: 2.5"
+        assert "{resnet}" in ax.get_xlabel() and ax.get_xlim() == ax.get_ylim()
+    assert words(axes[0])[1] == "no difference"
+    assert words(axes[1])[1] == "largest difference: 2.5"
     assert [ax.texts[1].get_color() for ax in axes] == [GREEN, RED]
-    assert axes[0].get_ylabel() == "answer of second"
+    assert "{second}" in axes[0].get_ylabel()
+
+
+def test_plot_changes_colours_the_parts_with_an_entry_that_changed():
+    model = nn.Sequential()
+    model.add_module("body", nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    model.add_module("tanh", nn.Tanh())  # has no entries, and so no box
+    model.add_module("fc", nn.Linear(2, 1))
+    steps = {"one": ["body.1.running_var", "fc.bias"], "two": []}
+    for ax, title in zip(figures.plot_changes(model, steps), steps):
+        assert ax.get_title(loc="left") == title
+        assert ticks(ax.xaxis) == ["body", "fc (head)"]
+        assert ticks(ax.yaxis) == ["parameters", "buffers"] and ax.yaxis_inverted()
+        seen = [(int(box.get_x()), int(box.get_y()), face(box)) for box in ax.patches]
+        colors = [GREEN, RED] if title == "one" else ["#ffffff", "#ffffff"]
+        assert seen == [(0, 0, "#ffffff"), (1, 0, colors[0]), (0, 1, colors[1])]
+        said = ["stays", "changes", "changes"] if title == "one" else ["stays"] * 3
+        assert words(ax) == said
 
 
 def test_plot_memory_draws_shared_memory_once_with_all_its_names():
     tensor = torch.tensor([7.0, 8.0])
     ax = helper.plot_memory({"a": tensor, "b": tensor.numpy(), "c": tensor.numpy().copy()})
-    assert words(ax) == ["7.00", "8.00", "a", "b", "7.00", "8.00", "c"]
+    assert words(ax) == ["7", "8", "a", "b", "7", "8", "c"]
     boxes = [(box.get_x(), box.get_y(), box.get_linestyle()) for box in ax.patches]
     assert boxes == [(0, -0.3, "-"), (1, -0.3, "-"), (0, 0.7, "--"), (1, 0.7, "--")]
     assert [to_hex(box.get_edgecolor()) for box in ax.patches] == [RED, RED, GREEN, GREEN]
     pointed = {text.get_text(): text.xy[1] for text in ax.texts if text.get_text() in "abc"}
-    assert pointed == {"a": 0, "b": 0, "c": 1}
+    assert pointed == pytest.approx({"a": -0.2, "b": 0.2, "c": 1})  # each arrow ends at its row
+    assert ax.get_title() == "a and b share memory,\nc has its own"
 
 
 # ---------------------------------------------------------------- 06
 
 
-def test_label_losses_labels_the_axes_the_last_loss_and_a_level():
-    plt.plot([0.9, 0.5])
-    ax = figures.label_losses("All points", torch.tensor(0.1), "one answer")
-    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("All points", "epoch", "loss")
-    assert words(ax) == ["one answer: 0.10", "0.50"]
-    assert [text.xy[1] for text in ax.texts] == pytest.approx([0.1, 0.5])
-    assert list(ax.lines[1].get_ydata()) == pytest.approx([0.1, 0.1])
-    assert ax.lines[1].get_linestyle() == "--" and ax.get_ylim()[0] == 0
-
-
-def test_plot_batch_losses_marks_the_last_batch_of_an_epoch_and_weights_the_mean():
-    ax = figures.plot_batch_losses([1.0, 4.0, 2.0, 8.0], sizes=[3, 1, 3, 1], count=2)
-    batches, small, means = ax.lines
+def test_add_batch_losses_finishes_a_figure_of_two_curves_and_marks_the_last_batch_of_an_epoch():
+    plt.plot([0.9, 0.5], label="all points")
+    ax = figures.add_batch_losses([1.0, 4.0, 2.0, 8.0], count=2)
+    whole, batches, small = ax.lines
+    assert list(whole.get_ydata()) == [0.9, 0.5]
+    assert list(batches.get_xdata()) == [0, 0.5, 1, 1.5]
     assert list(batches.get_ydata()) == [1, 4, 2, 8]
-    assert (list(small.get_xdata()), list(small.get_ydata())) == ([1, 3], [4, 8])
-    assert (list(means.get_xdata()), list(means.get_ydata())) == ([1, 3], [1.75, 3.5])
-    small_batch = "one batch of only 1 points"
-    assert legend(ax) == ["one batch", small_batch, "weighted mean of an epoch"]
-    assert [line.get_color() for line in ax.lines] == [BLUE, YELLOW, GREEN]
-    assert ax.get_yscale() == "log" and ax.get_title().startswith("2 epochs of 2 batches")
+    assert (list(small.get_xdata()), list(small.get_ydata())) == ([0.5, 1.5], [4, 8])
+    assert legend(ax) == ["all points", "batches", "batch of only 4 points"]
+    assert [line.get_color() for line in ax.lines] == [RED, BLUE, YELLOW]
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_ylim()[0]) == ("epoch", "loss", 0)
 
 
 def test_plot_pairs_sorts_by_target_and_puts_a_dot_on_each_wanted_pair():
     answers = torch.tensor([[3.0], [1.0]], requires_grad=True)
     ax = figures.plot_pairs(answers, torch.tensor([[2.0], [0.0]]))
     assert ax.images[0].get_array().tolist() == [[1, 1], [9, 1]]
-    assert ax.get_title() == "2 wanted pairs (dots) of 4\npoints sorted by target"
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("target of point", "answer for point")
+    assert ax.get_title() == "mean of all 4 squares: 3.000\nmean of the 2 at the dots: 1.000"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("target of point (sorted)", "answer for point")
     assert ax.images[0].norm.vmin == 0 and ax.images[0].colorbar.ax.get_ylabel()
     assert list(ax.lines[0].get_xdata()) == list(ax.lines[0].get_ydata()) == [0, 1]
 
@@ -400,7 +437,7 @@ def test_plot_fits_and_mean_adds_a_dashed_line_at_the_mean_of_y():
         assert list(ax.lines[-1].get_ydata()) == [1.5, 1.5]
         assert ax.lines[-1].get_linestyle() == "--"
     assert axes[1].lines[0].get_ydata().flatten().tolist() == [0, 1]
-    assert legend(axes[0]) == ["data", "prediction", "mean of y"]
+    assert legend(axes[0]) == ["data", "answers", "mean of y"]
 
 
 def test_plot_batches_has_a_panel_for_each_loader_and_colours_its_first_batch():

@@ -97,18 +97,27 @@ def short_version(number, notebook):
 def answers(number, notebook):
     """The next code cell after a bold question shows its answer; only definitions may come before.
 
-    A question of an exercise is answered by the learner.
+    A question of an exercise is answered by the learner. On a slide, the answer waits for a key.
     """
     for i, cell in enumerate(notebook.cells):
         if cell.cell_type == "code" or tags(cell) & {"hint", "solution"}:
             continue
-        section = until_heading(notebook.cells[i + 1 :])
+        section = list(until_heading(notebook.cells[i + 1 :]))
         code = [each for each in section if each.cell_type == "code" and not defines(each)]
         for question in re.finditer(QUESTION, cell.source):
             here = not headings(cell.source[question.end() :])
-            answered = here and code and shows(code[0])
-            if not answered and not cell.source.startswith("### Exercise"):
+            if cell.source.startswith("### Exercise"):
+                continue
+            if not (here and code and shows(code[0])):
                 yield f"the next code cell shows no answer to {question[0]}"
+            elif at_once([cell, *section[: section.index(code[0]) + 1]]):
+                yield f"a slide shows the answer beside {question[0]}"
+
+
+def at_once(cells):
+    """Whether a slide shows the first of these cells and the last one together."""
+    first, *kinds = [cell.metadata.get("slideshow", {}).get("slide_type", "-") for cell in cells]
+    return first != "skip" and kinds[-1] == "-" and not {"slide", "subslide", "fragment"} & {*kinds}
 
 
 def defines(cell):
@@ -346,7 +355,7 @@ def lesson():
         code("def mode_of(model):\n    return model.training"),
         code("print(mode_of(model))", "True\n", "fragment"),
         text("It is in training mode. **And without the key?**"),
-        code(CATCH, "'state_dict'\n"),
+        code(CATCH, "'state_dict'\n", "fragment"),
         figure(),
         code("model.train()\nassert mode_of(model)", "", "skip", "proof"),
         *exercise("4.2", 5, "●●○"),
@@ -431,6 +440,10 @@ def folded_stub(notebook):
     cell_with(notebook, "mode = None").metadata["jupyter"] = {"source_hidden": True}
 
 
+def answer_at_once(notebook):
+    cell_with(notebook, ANSWER).metadata["slideshow"]["slide_type"] = "-"
+
+
 def recipe_without_code(notebook):
     cell_with(notebook, "torch.save").metadata["tags"] = ["hide-input"]
 
@@ -466,6 +479,7 @@ SPOILED = [
     (answer_behind_a_silent_cell, "shows no answer to **Which one does it have?**"),
     (added("And\n\n## 2. The key", CATCH), "shows no answer to **And without the key?**"),
     (replaced("## The short", "**Which one?**\n\n## The short"), "no answer to **Which one?**"),
+    (answer_at_once, "a slide shows the answer beside **Which one does it have?**"),
     (replaced(SAVED, SAVED + "\nassert path.exists()"), "an assert in a cell that teaches"),
     (replaced("mode = None", "mode = None\nassert not mode"), "an assert in a cell that teaches"),
     (replaced(SAVED, 'raise AssertionError("no")'), "an assert in a cell that teaches"),

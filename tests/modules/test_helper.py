@@ -241,6 +241,12 @@ def test_error_of_does_not_keep_the_kernel_from_stopping(error):
         helper.error_of(stop)
 
 
+def test_save_as_if_on_writes_a_file_that_names_the_device(tmp_path):
+    helper.save_as_if_on("cuda:9", torch.ones(2), tmp_path / "ones.pt")
+    assert "object on" in helper.error_of(lambda: torch.load(tmp_path / "ones.pt"))
+    assert torch.equal(torch.load(tmp_path / "ones.pt", map_location="cpu"), torch.ones(2))
+
+
 def test_changed_lists_the_keys_of_other_numbers_parameters_and_buffers():
     model = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
     other = copy.deepcopy(model)
