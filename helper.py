@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -288,51 +287,6 @@ def _memory_of(names):
     return f"{', '.join(names[:-1])} and {names[-1]} share memory"
 
 
-def plot_zip(path):
-    """Draw a zip file as torch.save writes it, to scale: one bar over its bytes, each entry in its place."""
-    with zipfile.ZipFile(path) as file:
-        entries = file.infolist()
-    size = Path(path).stat().st_size
-    _, ax = plt.subplots(figsize=(11, 2.6))
-    rest = "headers, padding, table of contents"
-    ax.broken_barh([(0, size)], (0, 1), color="#c9ced8", label=rest)
-    for label, color in {"data/": BLUE, "data.pkl": RED, "": YELLOW}.items():
-        chosen = [entry for entry in entries if entry.filename.partition("/")[2].startswith(label)]
-        entries = [entry for entry in entries if entry not in chosen]
-        bars = [(_data_offset(path, entry), entry.file_size) for entry in chosen]
-        name = {"data/": "numbers: data/0, data/1 …", "": "other entries"}.get(label, label)
-        ax.broken_barh(bars, (0, 1), facecolor=color, edgecolor="white", linewidth=0.6, label=name)
-        for entry, (start, length) in zip(chosen, bars):
-            if length > 0.04 * size:
-                write_on_bar(ax, start, length, entry.filename.partition("/")[2])
-    name_bytes(ax, path, size)
-    return ax
-
-
-def write_on_bar(ax, start, length, text):
-    """Write a text on a part of the bar that plot_zip draws."""
-    place = (start + length / 2, 0.5)
-    ax.text(*place, text, color="white", ha="center", va="center", fontsize=11)
-
-
-def name_bytes(ax, path, size):
-    """Label a bar over the bytes of a file: title, axis and legend."""
-    title = f"{Path(path).name}: {size:,} bytes"
-    ax.set(title=title, xlabel="byte in the file", xlim=(0, size), yticks=[])
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4)
-    ax.spines["left"].set_visible(False)
-
-
-def _data_offset(path, entry):
-    # An entry's bytes come after 30 bytes of local header, its name, and an extra field, which
-    # torch.save fills so that they start at a multiple of 64. The header ends with both lengths.
-    with open(path, "rb") as file:
-        file.seek(entry.header_offset + 26)
-        lengths = [int.from_bytes(file.read(2), "little") for _ in range(2)]
-    return entry.header_offset + 30 + sum(lengths)
-
-
 def plot_grid(table, words, title, xlabel, ylabel):
     """Draw a table {row: {column: bool}}: a red field with words[0] for True, a green one with words[1] for False."""
     columns = list(next(iter(table.values())))
@@ -368,6 +322,13 @@ def run_program(path, program):
     return said.replace(str(path.parent), "…").rstrip().rpartition("\n")[2]
 
 
+TORCHRUN = """
+import torch._dynamo, torch.distributed.checkpoint, torch.distributed.fsdp
+from torch.distributed.run import main
+main()
+"""
+
+
 def torchrun(script, ranks, *arguments, check=True, timeout=300):
     """Run a script in several processes, as `torchrun --nproc-per-node RANKS SCRIPT ARGUMENTS` does.
 
@@ -386,10 +347,11 @@ def torchrun(script, ranks, *arguments, check=True, timeout=300):
     Raises:
         RuntimeError: a process failed, or time is up; its text ends with what the processes said last.
     """
-    options = "-m torch.distributed.run --standalone --local-addr 127.0.0.1 --log-dir"
-    with tempfile.TemporaryDirectory() as logs:  # torchrun would leave a folder of its own
-        program = [*options.split(), logs, "--nproc-per-node", ranks, script, *arguments]
-        done, late = _wait_for([sys.executable, *map(str, program)], timeout)
+    # On Linux the processes are forks of torchrun: they need not import torch again, and share its memory.
+    start = "fork" if sys.platform == "linux" else "spawn"
+    options = f"--standalone --local-addr 127.0.0.1 --run-path --start-method {start}"
+    program = [*options.split(), "--nproc-per-node", ranks, Path(script).resolve(), *arguments]
+    done, late = _wait_for([sys.executable, "-c", TORCHRUN, *map(str, program)], timeout)
     if late or (check and done.returncode):
         problem = f"not done after {timeout} seconds" if late else f"exit code {done.returncode}"
         # The lines that begin like E1126 or W1126, and those behind them, are torchrun's own.
@@ -401,23 +363,29 @@ def torchrun(script, ranks, *arguments, check=True, timeout=300):
 
 def _wait_for(command, timeout):
     # Returns the CompletedProcess, and whether time was up.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    text = {"encoding": "utf-8", "errors": "replace"}
+    with tempfile.TemporaryDirectory() as temporary:  # torchrun leaves files there
+        environment = _environment(temporary)
+        with subprocess.Popen(command, env=environment, **pipes, **text) as launcher:
+            late = False
+            try:
+                stdout, stderr = launcher.communicate(timeout=timeout)
+            except BaseException as error:  # time is up, or the kernel was interrupted
+                launcher.terminate()  # not kill: told to end, torchrun ends its processes first
+                stdout, stderr = launcher.communicate()
+                late = isinstance(error, subprocess.TimeoutExpired)
+                if not late:
+                    raise
+    return subprocess.CompletedProcess(command, launcher.returncode, stdout, stderr), late
+
+
+def _environment(temporary):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": temporary}
     # gloo would look up the host's name, which need not have an address.
     if local := {"lo", "lo0"} & {name for _, name in socket.if_nameindex()}:
         environment["GLOO_SOCKET_IFNAME"] = local.pop()
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    text = {"encoding": "utf-8", "errors": "replace"}
-    with subprocess.Popen(command, env=environment, **pipes, **text) as launcher:
-        late = False
-        try:
-            stdout, stderr = launcher.communicate(timeout=timeout)
-        except BaseException as error:  # time is up, or the kernel was interrupted
-            launcher.terminate()  # not kill: told to end, torchrun ends its processes first
-            stdout, stderr = launcher.communicate()
-            late = isinstance(error, subprocess.TimeoutExpired)
-            if not late:
-                raise
-    return subprocess.CompletedProcess(command, launcher.returncode, stdout, stderr), late
+    return environment
 
 
 # ---------------------------------------------------------------- errors, comparing, exercises

@@ -1,6 +1,11 @@
 """Drawings that a single lesson uses, in the order of the lessons. Those of several lessons are in helper.py."""
 
 import json
+import pickletools
+import time
+import zipfile
+from dataclasses import is_dataclass
+from enum import Enum
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -38,8 +43,8 @@ def plot_ways():
     """Draw the questions that lead to a way of saving: "yes" leads right, "no" down to the next."""
     rows = [
         ("Will training continue\nfrom this file?", "checkpoint\nlesson 04"),
-        ("Must the model run\nwithout your code?", "exported program\nlesson 07"),
-        ("Will strangers\nload the file?", "safetensors\nlesson 07"),
+        ("Must the model run\nwithout your code?", "exported program\nlesson 13"),
+        ("Will strangers\nload the file?", "safetensors\nlesson 10"),
         ("Otherwise", "state_dict\nlessons 01 to 03"),
     ]
     _, ax = plt.subplots(figsize=(10, 4.4))
@@ -362,160 +367,6 @@ def _draw_state(ax, column, row, color):
     ax.text(column + 0.5, row + 0.5, "changes" if color else "stays", **font)
 
 
-def plot_safetensors(path, width=None):
-    """Draw a safetensors file to scale: its 8 bytes of length, its header, and each tensor's numbers in their place.
-
-    width is how many bytes the picture is wide, to compare it with another file; None takes the file's size. Raises
-    ValueError for a file of another format.
-    """
-    content = Path(path).read_bytes()
-    begin = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:begin])
-    _, ax = plt.subplots(figsize=(11, 2.6))
-    ax.broken_barh([(0, 8)], (0, 1), color=GREY, label="8 bytes: length of the header")
-    ax.broken_barh([(8, begin - 8)], (0, 1), color=RED, label="header, JSON")
-    if begin > 0.1 * (width or len(content)):
-        helper.write_on_bar(ax, 0, begin, "header")
-    names = [name for name in header if name != "__metadata__"]
-    bars = [
-        (begin + start, end - start)
-        for start, end in (header[name]["data_offsets"] for name in names)
-    ]
-    ax.broken_barh(bars, (0, 1), facecolor=BLUE, edgecolor="white", linewidth=0.6, label="numbers")
-    for name, (start, length) in zip(names, bars):
-        if length > 0.01 * len(name) * (width or len(content)):  # else the name would not fit in
-            helper.write_on_bar(ax, start, length, name)
-    helper.name_bytes(ax, path, len(content))
-    ax.set_xlim(0, width or len(content))
-    return ax
-
-
-def plot_flips(ax, strips):
-    """Below the file that plot_zip or plot_safetensors drew into ax: what became of it when one bit was another one.
-
-    strips is {name of a loader: [(byte, outcome), ...]}, a row each, a stroke at each byte. An outcome is "wrong", it
-    loaded other values without an error, "right", it loaded what it should, or "error". Beside the name stands the
-    share of "wrong".
-    """
-    strokes, names = {"right": "#c9ced8", "error": GREEN, "wrong": RED}, ["the file"]
-    for row, (name, flips) in enumerate(strips.items(), start=1):
-        places = {
-            outcome: [byte for byte, found in flips if found == outcome] for outcome in strokes
-        }
-        lines = [
-            ax.vlines(places[key], -1.2 * row, 1 - 1.2 * row, strokes[key], linewidth=1.5)
-            for key in strokes
-        ]
-        names.append(f"{name}\n{len(places['wrong']) / len(flips):.0%} wrong")
-    ax.set_yticks([0.5 - 1.2 * row for row in range(len(names))], names)
-    ax.tick_params(axis="y", length=0)
-    ax.figure.set_size_inches(11, 1.9 + 0.6 * len(strips))
-    labels = ["loaded, right", "error", "loaded, wrong, no error"]
-    legend = ax.legend(
-        lines, labels, loc="upper center", bbox_to_anchor=(0.45, -0.75 / len(names)), ncols=3
-    )
-    for handle in legend.legend_handles:
-        handle.set_linewidth(5)
-    return ax
-
-
-def plot_loading_sizes(rows):
-    """Draw what notebooks/08_measure_loading.py measured at several sizes: bars are what counts, dots all measurements.
-
-    rows is the list that the program prints. Ways that were measured at one size only are left out; ValueError if
-    that leaves none.
-    """
-    sizes = list(dict.fromkeys(row["size"] for row in rows))
-    ways = {
-        way: [row for row in rows if row["way"] == way]
-        for way in dict.fromkeys(row["way"] for row in rows)
-    }
-    ways = {way: own for way, own in ways.items() if len(own) > 1}
-    if not ways:
-        raise ValueError("no way was measured at more than one size")
-    _, axes = plt.subplots(1, 2, figsize=(11, 3.6))
-    for number, (way, own) in enumerate(ways.items()):
-        for ax, name in zip(axes, ["seconds", "copies"]):
-            for row in own:
-                place = sizes.index(row["size"]) + (number - (len(ways) - 1) / 2) * 0.8 / len(ways)
-                unit = row["size"] / 1e6 if name == "copies" else 1
-                ax.bar(
-                    place,
-                    row[name] * unit,
-                    0.75 / len(ways),
-                    color=f"C{number}",
-                    label=way if row is own[0] else None,
-                )
-                dots = [value * unit for value in row["measured"][name]]
-                ax.plot([place] * len(dots), dots, "k.", markersize=4)
-    for ax in axes:
-        ax.set_xticks(range(len(sizes)), [f"{size / 1e6:.0f}" for size in sizes])
-        ax.set_xlabel("MB of weights")
-    axes[0].set(title="Time to load", ylabel="seconds")
-    axes[1].set(title="Peak of memory", ylabel="MB")
-    axes[0].legend(loc="upper left")
-    return axes
-
-
-def plot_loading_ways(rows):
-    """Draw what notebooks/08_measure_loading.py measured: a row a way, pale once each weight has been read.
-
-    rows are some of the entries that the program prints.
-    """
-    _, axes = plt.subplots(1, 2, figsize=(11, 1.3 + 0.42 * len(rows)), sharey=True)
-    ways = [row["way"] for row in rows]
-    for ax, name in zip(axes, ["seconds", "copies"]):
-        ax.barh(
-            ways,
-            [row[f"read_{name}"] for row in rows],
-            0.75,
-            color="#b9cfe8",
-            label="loaded, then read",
-        )
-        ax.barh(ways, [row[name] for row in rows], 0.45, color=BLUE, label="loaded")
-    axes[0].set(title="Time", xlabel="seconds", ylabel="way")
-    axes[1].set(title="Peak of memory", xlabel="copies of the model", xticks=[0, 1, 2])
-    axes[1].grid(axis="x", color=GREY, alpha=0.4)
-    axes[0].invert_yaxis()
-    axes[0].legend(loc="lower right")
-    return axes
-
-
-def plot_rows(panels):
-    """Draw which rank holds which rows: a panel for each entry of panels, in it a box for each tensor, to scale.
-
-    panels is {title: {tensor: (columns, [(rank, first row, rows), ...])}}; ranks are 0 to 3, a colour each.
-    """
-    figure, axes = plt.subplots(1, len(panels), figsize=(12, 3.6), sharey=True, squeeze=False)
-    colors = (BLUE, RED, GREEN, YELLOW)
-    for ax, (title, tensors) in zip(axes[0], panels.items()):
-        left = 0
-        for name, (columns, pieces) in tensors.items():
-            for rank, first, rows in pieces:
-                for row in range(first, first + rows):
-                    ax.add_patch(plt.Rectangle((left, row), columns, 0.86, color=colors[rank]))
-            ax.text(
-                left + columns / 2, -0.3, name, ha="left", va="bottom", rotation=45, fontsize=11
-            )
-            left += columns + 3
-        ax.set(title=title, xlabel="columns", xlim=(0, left + 4), xticks=[], ylim=(10.2, -4))
-        ax.spines[["left", "bottom"]].set_visible(False)
-    axes[0, 0].set(ylabel="row", yticks=[0.5, 9.5], yticklabels=[0, 9])
-    ranks = sorted(
-        {
-            rank
-            for tensors in panels.values()
-            for _, pieces in tensors.values()
-            for rank, *_ in pieces
-        }
-    )
-    handles = [
-        plt.Rectangle((0, 0), 1, 1, color=colors[rank], label=f"rank {rank}") for rank in ranks
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(ranks))
-    return axes[0]
-
-
 def plot_fitting(networks):
     """Draw two networks of as many layers, one above the other: plain blue tensors have one shape, hatched red differ.
 
@@ -712,3 +563,1290 @@ def plot_batches(loaders):
     axes[0].set_ylabel("y")
     axes[0].legend(loc="upper center")
     return axes
+
+
+# ---- 10
+
+
+def plot_damage(flips):
+    """Draw what single flipped bits do: the parts of each file as a bar, and a row of strokes for each check below it.
+
+    flips is {path: {check: [(byte, outcome), ...]}}, a stroke for each outcome: "wrong" is long and
+    red, "error" is middle and green, "right" is short and grey. Beside a row stands the share of
+    "wrong" among all flips, and among those in the numbers.
+    """
+    looks = {"wrong": (RED, 0.9), "error": (GREEN, 0.55), "right": (GREY, 0.3)}
+    bars = {"names and shapes": YELLOW, "numbers": BLUE, "rest of the zip file": "white"}
+    figure, ax = plt.subplots(figsize=(11, 5))
+    y, ticks = 0, {}
+    for path, checks in flips.items():
+        size = path.stat().st_size
+        ax.broken_barh([(0, size)], (y, 0.8), facecolor="white", edgecolor=GREY, linewidth=1)
+        for color, spans in zip(bars.values(), _parts(path)):
+            ax.broken_barh(spans, (y, 0.8), facecolor=color, edgecolor="white", linewidth=0.6)
+        ticks[y + 0.4] = path.name
+        for check, found in checks.items():
+            y -= 1.15
+            for outcome, (color, height) in reversed(looks.items()):
+                places = [byte for byte, each in found if each == outcome]
+                ax.vlines(places, y, y + height, color, linewidth=1.5)
+            shares = _wrong(found, [(0, size)]), _wrong(found, _parts(path)[1])
+            text = "wrong: {} of all flips,\n{} of those in the blue".format(*shares)
+            ax.text(size + 30, y + 0.4, text, color=RED, va="center", fontsize=12)
+            ticks[y + 0.4] = check
+        y -= 1.6
+    ax.set_yticks(list(ticks), list(ticks.values()), fontsize=12)
+    ax.tick_params(axis="y", length=0)
+    ax.set_title(f"{len(found)} single flips in each row: what do you get when you load the file?")
+    ax.set(xlabel="byte in the file", xlim=(0, None))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.spines["left"].set_visible(False)
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, facecolor=color, edgecolor=GREY, label=bar)
+        for bar, color in bars.items()
+    ]
+    words = ("wrong weights, no error", "an error", "right weights")
+    for word, (color, height) in zip(words, looks.values()):
+        look = {"color": color, "markersize": 24 * height, "markeredgewidth": 3, "linestyle": ""}
+        handles.append(plt.Line2D([], [], marker="|", label=word, **look))
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, handletextpad=0.4)
+    return ax
+
+
+def _wrong(found, spans):
+    """The share of wrong outcomes among the flips in these (start, length) of the file, as a text."""
+    inside = [outcome for byte, outcome in found if any(0 <= byte - a < size for a, size in spans)]
+    return f"{100 * inside.count('wrong') / max(1, len(inside)):.0f} %"
+
+
+def _parts(path):
+    """Where names and shapes, and where numbers stand in a file: two lists of (start, length)."""
+    content = path.read_bytes()
+    if not zipfile.is_zipfile(path):
+        begin = 8 + int.from_bytes(content[:8], "little")
+        return [(0, begin)], [(begin, len(content) - begin)]
+    about, numbers = [], []
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            data = archive.read(entry)
+            span = (content.index(data, entry.header_offset), len(data))
+            if "/data/" in entry.filename:
+                numbers.append(span)
+            elif entry.filename.endswith("data.pkl"):
+                about.append(span)
+    return about, numbers
+
+
+def plot_tensors_in(path):
+    """Draw the parts of a small safetensors file with what they hold, not to scale.
+
+    Below the parts stand the bytes of the file, above them the data_offsets.
+    """
+    content = Path(path).read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begin])
+    parts = [("length", 0, 8, GREY, str(begin - 8)), ("header", 8, begin, YELLOW, "{… JSON …}")]
+    for name, entry in header.items():
+        start, end = (begin + offset for offset in entry["data_offsets"])
+        numbers = torch.frombuffer(bytearray(content[start:end]), dtype=torch.float32)
+        text = ", ".join(f"{number:g}" for number in numbers.tolist())
+        parts.append((name, start, end, BLUE, text))
+    _, ax = plt.subplots(figsize=(11, 3.2))
+    middle = {"ha": "center", "va": "center"}
+    for x, (name, start, end, color, inside) in enumerate(parts):
+        look = {"facecolor": color, "edgecolor": "white", "linewidth": 3}
+        ax.add_patch(plt.Rectangle((x, 0), 1, 1, **look))
+        ink = "black" if color == YELLOW else "white"
+        ax.text(x + 0.5, 0.76, name, color=ink, fontsize=15, weight="bold", **middle)
+        ax.text(x + 0.5, 0.5, f"{end - start} bytes", color=ink, fontsize=13, **middle)
+        paper = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": color}
+        ax.text(x + 0.5, 0.2, inside, fontsize=12, family="monospace", bbox=paper, **middle)
+    places = [start for _, start, *_ in parts] + [len(content)]
+    for x, place in enumerate(places):
+        ax.text(x, -0.1, place, fontsize=14, ha="center", va="top")
+        if place >= begin:
+            ax.text(x, 1.08, place - begin, fontsize=14, color=BLUE, ha="center", va="bottom")
+    look = {"fontsize": 14, "ha": "right"}
+    ax.text(1.9, 1.08, "data_offsets:", color=BLUE, va="bottom", **look)
+    ax.text(-0.1, -0.1, "byte of the file:", va="top", **look)
+    ax.set(xlim=(-1.15, len(parts) + 0.1), ylim=(-0.35, 1.35))
+    ax.set_title(f"{path.name}, not to scale: data_offsets count from the end of the header")
+    ax.set_axis_off()
+    return ax
+
+
+def plot_signature():
+    """Draw who has which key, what the author sends, and which part of it an attacker can change."""
+    _, ax = plt.subplots(figsize=(11, 4.6))
+    boxes = [  # x, width, height, colour, title
+        (0, 3.7, 3.2, BLUE, "the author"),
+        (4.6, 2.1, 2.1, RED, "an attacker can change this"),
+        (7.8, 3.3, 3.2, BLUE, "you"),
+    ]
+    for x, width, height, color, title in boxes:
+        style = {"linestyle": "--" if color == RED else "-", "linewidth": 2.5}
+        ax.add_patch(plt.Rectangle((x, 0), width, height, fill=False, edgecolor=color, **style))
+        place = (x + width / 2, height + 0.12)
+        ax.text(*place, title, fontsize=14, color=color, weight="bold", ha="center")
+    middle = {"fontsize": 14, "ha": "center", "va": "center"}
+    tiles = [  # x, y, colour, ink, name
+        (0.95, 2.75, GREEN, "white", "public key"),
+        (0.95, 1.45, BLUE, "white", "private key"),
+        (2.8, 0.5, YELLOW, "black", "signature"),
+        (5.65, 0.5, YELLOW, "black", "signature"),
+        (9.45, 2.75, GREEN, "white", "public key"),
+    ]
+    for x, y, color, ink, name in tiles:
+        tile = {"boxstyle": "round,pad=0.4", "facecolor": color, "edgecolor": color}
+        ax.text(x, y, name, color=ink, weight="bold", bbox=tile, **middle)
+    for x in (2.8, 5.65):
+        ax.text(x, 1.45, "files\nmanifest.json", **middle)
+    ax.text(9.45, 1.45, "does the signature\nfit manifest.json?", **middle)
+    ax.text(9.45, 0.5, "does manifest.json\nfit the files?", **middle)
+    ax.text(1.35, 0.65, "signs", fontsize=13, ha="right", va="center")
+    look = {"color": GREEN, "fontsize": 14, "ha": "center"}
+    ax.text(5.65, 2.9, "the attacker can't change this", **look)
+    arrows = [  # start, end, colour
+        ((1.8, 2.75), (8.6, 2.75), GREEN),
+        ((3.5, 1.45), (4.55, 1.45), RED),
+        ((3.5, 0.5), (4.55, 0.5), RED),
+        ((6.75, 1.45), (8.45, 1.45), RED),
+    ]
+    for start, end, color in arrows:
+        look = {"arrowstyle": "-|>", "color": color, "linewidth": 2.5, "mutation_scale": 20}
+        look["linestyle"] = "-" if color == GREEN else "--"
+        ax.annotate("", end, start, arrowprops=look)
+    thin = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.5, "mutation_scale": 15}
+    steps = [
+        ((0.95, 1.15), (2.05, 0.5)),
+        ((2.8, 1.15), (2.8, 0.75)),
+        ((9.45, 2.5), (9.45, 1.8)),
+        ((9.45, 1.12), (9.45, 0.83)),
+    ]
+    for start, end in steps:
+        ax.annotate("", end, start, arrowprops=thin)
+    ax.set(xlim=(-0.1, 11.2), ylim=(-0.1, 3.6))
+    ax.set_title("What the author sends, and who has which key", pad=12)
+    ax.set_axis_off()
+    return ax
+
+
+# ---- 07
+
+
+def plot_ladder(ladder, steps_per_epoch):
+    """Draw how far resumed runs are from the run without a stop: a line for each of {part: differences, one a step}.
+
+    Each line begins with a dot, at step 1. The axis of the differences is logarithmic; 0 is below a break.
+    """
+    _, ax = plt.subplots(figsize=(11, 4.8))
+    zero, last = 2e-4, len(next(iter(ladder.values())))
+    top = max(0.3, *(1.3 * max(values) for values in ladder.values()))
+    looks = [(RED, 6), ("#a46b00", -4), (GREEN, 0), (BLUE, 0)]
+    for row, ((part, values), (color, shift)) in enumerate(zip(ladder.items(), looks)):
+        heights = [max(value, zero) for value in values]
+        dot = {"marker": "o", "markevery": [0], "markersize": 10, "clip_on": False}
+        ax.semilogy(range(1, last + 1), heights, color=color, linewidth=3, **dot)
+        name = f"+ {part}" if row else f"{part} alone"
+        _end(ax, name, last, heights[-1], color, shift)
+    ax.axvline(steps_per_epoch + 0.5, color=GREY, linewidth=1)
+    for number, start in enumerate(range(0, last, steps_per_epoch), 2):
+        place = {"ha": "center", "va": "bottom", "fontsize": 12, "color": GREY}
+        ax.text(start + steps_per_epoch / 2 + 0.5, zero * 1.3, f"epoch {number}", **place)
+    pause = {"ha": "center", "va": "center", "fontsize": 15, "rotation": 90}
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0}
+    ax.text(0.2, 4.5e-4, "//", bbox=white, clip_on=False, **pause)
+    ax.set(title="Only with all parts is the difference 0")
+    ax.set(xlabel="training step after the restart", xlim=(0.2, last), ylim=(zero / 1.3, top))
+    ax.set_ylabel("largest difference of a weight\n(log scale above the break)")
+    ax.set_yticks([zero, 0.001, 0.01, 0.1], ["0", "0.001", "0.01", "0.1"])
+    ax.set_xticks([1, *range(5, last + 1, 5)])
+    ax.minorticks_off()
+    return ax
+
+
+def plot_scale(steps, forgotten):
+    """Draw the scale of each step as stairs; steps is a list of (scale, whether the step was skipped).
+
+    forgotten are the same for a new scaler, which makes the last steps again: a dashed line. A
+    skipped step is a red cross, a good one a blue dot.
+    """
+    _, ax = plt.subplots(figsize=(11, 3.8))
+    saved_after = len(steps) - len(forgotten)
+    _stairs(ax, steps, 0, {"color": GREY, "linewidth": 2})
+    _stairs(ax, forgotten, saved_after, {"color": RED, "linewidth": 2, "linestyle": "--"})
+    ax.axvline(saved_after + 0.5, color="black", linestyle=":", linewidth=1.5)
+    low, *ticks, high = sorted({scale for scale, _ in steps})
+    ax.text(saved_after + 0.4, high, "saved here", ha="right", va="center", fontsize=13)
+    ax.text(
+        saved_after + 1.7, high, "new scaler: starts again", va="center", fontsize=13, color=RED
+    )
+    ax.set_yscale("log", base=2)
+    ticks = [low, *ticks, high]
+    ax.set_yticks(ticks, [f"{scale:,.0f}" for scale in ticks])
+    ax.set(title="A skipped step halves the scale, four good steps double it")
+    ax.set(xlabel="step", ylabel="scale (log scale)", xticks=range(1, len(steps) + 1))
+    ax.set(xlim=(0.5, len(steps) + 0.5), ylim=(low / 1.4, high * 1.4))
+    ax.legend(*_once(ax), loc="upper right")
+    return ax
+
+
+def _stairs(ax, steps, before, line):
+    """Draw steps that come after `before` others, with a mark for each."""
+    edges = [before + step + 0.5 for step in range(len(steps) + 1)]
+    ax.stairs([scale for scale, _ in steps], edges, baseline=None, **line)
+    for kind, marker, color, name in (
+        (False, "o", BLUE, "good step"),
+        (True, "X", RED, "skipped step"),
+    ):
+        found = {
+            step: scale for step, (scale, skip) in enumerate(steps, before + 1) if skip == kind
+        }
+        look = {"color": color, "markersize": 12, "linestyle": "", "label": name}
+        ax.plot(found.keys(), found.values(), marker, **look)
+
+
+def _once(ax):
+    """The handles and names of a legend, each name once."""
+    named = dict(zip(*reversed(ax.get_legend_handles_labels())))
+    return named.values(), named.keys()
+
+
+def plot_draws(place, count):
+    """Draw the random draws of an epoch as boxes, and which of its states a file at this place keeps."""
+    _, ax = plt.subplots(figsize=(11, 2.6))
+    done, wide = place["batches_done"], 2.6
+    loader = {"iter": "seed", "first next": "order"}
+    boxes = [(wide * number, wide, name, YELLOW) for number, name in enumerate(loader.values())]
+    first = wide * len(loader)
+    boxes += [(first + batch, 1, str(batch), BLUE) for batch in range(count)]
+    for number, (x, width, name, color) in enumerate(boxes):
+        filled = number < len(loader) + done
+        look = {"facecolor": color if filled else "white", "edgecolor": color, "linewidth": 2}
+        ax.add_patch(plt.Rectangle((x + 0.06, 0), width - 0.12, 1, **look))
+        ink = "white" if filled and color == BLUE else "black"
+        ax.text(x + width / 2, 0.5, name, ha="center", va="center", color=ink, fontsize=13)
+    above = {wide * (number + 0.5): name for number, name in enumerate(loader)}
+    above[first + done / 2] = f"dropout: {done} batches done"
+    above[first + (done + count) / 2] = f"dropout: {count - done} batches left"
+    for x, name in above.items():
+        ax.text(x, 1.15, name, ha="center", va="bottom", fontsize=13)
+    numbers = f"epochs_done = {place['epochs_done']}, batches_done = {done}"
+    arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 2}
+    names = {0: ["place: epoch_start"], first + done: [f"place: {numbers}", "random_state"]}
+    for x, lines in names.items():
+        ax.annotate("", (x, -0.05), (x, -0.7), arrowprops=arrow)
+        for row, name in enumerate(lines):
+            ax.text(x + 0.2, -0.55 - 0.5 * row, name, va="center", fontsize=13)
+    ax.set(title=f"The random draws of epoch {place['epochs_done']}, and what the file keeps")
+    ax.set(xlim=(-0.1, first + count + 0.1), ylim=(-1.3, 1.7))
+    ax.set_axis_off()
+    return ax
+
+
+# ---- 09
+
+
+def plot_instructions(*paths):
+    """Draw the instructions in the pickles of files of torch.save: a column a file, a box each.
+
+    Red finds a function, or calls it; blue takes a value from the file; grey does the rest. Where
+    the default of torch.load refuses a function, the box says so.
+    """
+    lists = [_instructions(path) for path in paths]
+    most = max(map(len, lists))
+    _, ax = plt.subplots(figsize=(5.6 * len(lists), 0.9 + 0.62 * most))
+    colors = {"call": RED, "value": BLUE, "": GREY}
+    for column, (path, steps) in enumerate(zip(paths, lists)):
+        ax.text(column + 0.47, -0.25, path.name, ha="center", fontsize=15, weight="bold")
+        for row, (text, kind) in enumerate(steps):
+            face = "#fbe6e7" if kind == "call" else "white"
+            box = plt.Rectangle((column, row), 0.94, 0.8, facecolor=face, edgecolor=colors[kind])
+            box.set_linewidth(3 if kind == "call" else 1.5)
+            ax.add_patch(box)
+            weight = "bold" if kind == "call" else "normal"
+            style = {"fontsize": 13, "color": colors[kind], "weight": weight, "va": "center"}
+            ax.text(column + 0.03, row + 0.4, f"{row + 1}. {text}", **style)
+            if text.startswith("find") and get_unsafe_globals_in_checkpoint(path):
+                style |= {"ha": "right", "weight": "normal", "style": "italic", "fontsize": 12}
+                ax.text(column + 0.92, row + 0.4, "weights_only=True stops", **style)
+    legend = [("red: find a function, or call it", RED), ("blue: take a value from the file", BLUE)]
+    legend += [("grey: everything else", GREY), ("not shown: the bookkeeping of pickle", GREY)]
+    for row, (text, color) in enumerate(legend):
+        style = {"fontsize": 12, "color": color, "va": "center"}
+        ax.text(0.03, len(lists[0]) + 0.5 + 0.5 * row, text, **style)
+    ax.set(title="What torch.load is told to do", xlim=(-0.01, len(lists) - 0.05))
+    ax.set_ylim(most, -0.6)
+    ax.set_axis_off()
+    return ax
+
+
+def _instructions(path):
+    # [(what it does in words, "call", "value" or "")]; left out is what only numbers the results.
+    with zipfile.ZipFile(path) as file:
+        (name,) = [each for each in file.namelist() if each.endswith("data.pkl")]
+        codes = list(pickletools.genops(file.read(name)))
+    words = {
+        "EMPTY_DICT": ("make an empty dictionary", ""),
+        "BINUNICODE": ("take the text {!r}", "value"),
+        "BININT1": ("take the number {}", "value"),
+        "GLOBAL": ("find the function {}", "call"),
+        "TUPLE1": ("make a tuple of the text", ""),
+        "REDUCE": ("call the function with this tuple", "call"),
+        "SETITEM": ("put the last value into the dictionary", ""),
+        "STOP": ("done: return the dictionary", ""),
+    }
+    steps = []
+    for code, argument, _ in codes:
+        if code.name in words:
+            text, kind = words[code.name]
+            given = argument.split()[-1] if code.name == "GLOBAL" else argument
+            steps.append((text.format(given), kind))
+    return steps
+
+
+def plot_passport(groups, verdict):
+    """Draw a row of tiles for each of {group: [objects]}: green if verdict(object) is "passes".
+
+    The arrow in a red tile points to what to save instead.
+    """
+    _, ax = plt.subplots(figsize=(13, 1.1 + 0.62 * len(groups)))
+    most = max(map(len, groups.values()))
+    for row, things in enumerate(groups.values()):
+        for column, thing in enumerate(things):
+            passes = verdict(thing) == "passes"
+            color, pale, mark = (GREEN, "#e6f3ee", "✓") if passes else (RED, "#fbe6e7", "✗")
+            tile = plt.Rectangle((column, row), 0.95, 0.84, facecolor=pale, edgecolor=color)
+            ax.add_patch(tile)
+            name, instead = _tile(thing)
+            style = {"ha": "center", "va": "center", "fontsize": 11.5}
+            height = row + (0.42 if passes else 0.25)
+            ax.text(column + 0.475, height, f"{mark} {name}", color=color, weight="bold", **style)
+            if not passes:
+                ax.text(column + 0.475, row + 0.6, f"→ {instead}", **style)
+    ax.set_yticks([row + 0.42 for row in range(len(groups))], list(groups))
+    ax.set(title="torch.load with its default: ✓ passes, ✗ is refused", xticks=[])
+    ax.set(xlim=(-0.05, most), ylim=(len(groups), -0.1))
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
+
+
+def _tile(thing):
+    # The name on a tile, and what to save in the place of the object.
+    kind = type(thing).__name__
+    if isinstance(thing, type):
+        return f"class {thing.__name__}", "its name, a text"
+    if hasattr(thing, "_metadata"):
+        return "model's", ""
+    if isinstance(thing, dict) and "param_groups" in thing:
+        return "optimizer's", ""
+    if is_dataclass(thing):
+        return f"{kind} (dataclass)", "asdict(…)"
+    if isinstance(thing, Enum):
+        return f"{kind} (Enum)", ".name"
+    if hasattr(thing, "_fields"):
+        return f"{kind} (named tuple)", "._asdict()"
+    if hasattr(thing, "state_dict"):
+        return kind, ".state_dict()"
+    instead = {"ndarray": "torch.from_numpy(…)", "float64": ".item()", "datetime": ".isoformat()"}
+    short = {"NoneType": "None", "PosixPath": "Path", "WindowsPath": "Path"}
+    return short.get(kind, kind), instead.get(kind, "str(…)")
+
+
+def plot_trust():
+    """Draw what to ask before you load a file: "yes" leads right to advice, "no" down."""
+    empty = "Is the list of refused\nnames empty?"
+    mine = "Did you write the file, and\ndo you know every name?"
+    known = "Do you know the sender, and does\nevery name stand for plain data?"
+    rows = [
+        (empty, "load it, compare shapes", GREEN),
+        (mine, "load it once, convert, save\n(section 4)", YELLOW),
+        (known, "ask for plain values,\nor for safetensors", YELLOW),
+        ("leave it alone", "", RED),
+    ]
+    _, ax = plt.subplots(figsize=(10.5, 4.9))
+    arrow = {"arrowstyle": "-|>", "color": GREY}
+    for row, (left, right, color) in enumerate(rows):
+        sides = [(0, 0.46, left, BLUE if right else color)]
+        sides += [(0.58, 0.4, right, color)] if right else []
+        for x, width, text, edge in sides:
+            box = plt.Rectangle((x, -row - 0.32), width, 0.64, fc="white", ec=edge, lw=2.5)
+            ax.add_patch(box)
+            ax.text(x + width / 2, -row, text, ha="center", va="center", fontsize=14)
+        if right:
+            ax.annotate("", (0.58, -row), (0.46, -row), arrowprops=arrow)
+            ax.text(0.52, -row + 0.06, "yes", ha="center", va="bottom", fontsize=12)
+            ax.annotate("", (0.23, -row - 0.68), (0.23, -row - 0.32), arrowprops=arrow)
+            ax.text(0.245, -row - 0.5, "no", va="center", fontsize=12)
+    ax.set(xlim=(-0.01, 0.99), ylim=(-3.4, 0.4), title="May you load this file?")
+    ax.set_axis_off()
+    return ax
+
+
+# ---- 11
+
+
+def plot_loading(results, size):
+    """Draw the memory that notebooks/11_measure_loading.py held over time: a panel for each of {title: result}.
+
+    size is the bytes of the weights. Own memory is blue, pages of the file are yellow and hatched. A grey strip is a
+    wait of the program. A result with two copies has the names of what changes its memory; in a result with pages,
+    the stage that copies them has its name.
+    """
+    figure, axes = plt.subplots(1, len(results), figsize=(12, 4.2), sharey=True)
+    last = 1.05 * max(result["changed"]["seconds"] for result in results.values())
+    for ax, (title, result) in zip(axes, results.items()):
+        stages = [result[stage] for stage in ("loaded", "read", "changed")]
+        moments = sorted([*result["curve"], *stages], key=_seconds)
+        curve = [(0, 0, 0), *(_in_copies(moment, size) for moment in moments)]
+        seconds, _, held = _draw_memory(ax, [*curve, (last, *curve[-1][1:])])
+        _draw_stages(ax, [_in_copies(stage, size) for stage in stages], result["wait"])
+        ax.set(title=title, xlabel="seconds", xlim=(-0.05 * last, last))
+        ax.set(ylim=(0, 2.5), yticks=[0, 1, 2])
+        if max(held) > 1.5:
+            _name_changes(ax, seconds, held, 0.03 * last)
+        if result["read"]["pages"] > size / 2:
+            start = result["read"]["seconds"] + result["wait"]
+            ax.text(start, 1.13, "each page is copied", fontsize=11)
+    axes[0].set_ylabel("memory, in copies\nof the weights")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2)
+    return axes
+
+
+def _seconds(moment):
+    return moment["seconds"]
+
+
+def _in_copies(moment, size):
+    """(seconds, own memory, all memory) of a moment. A few pages are no weights, but code that was read: left out."""
+    own, pages = moment["own"] / size, moment["pages"] / size
+    return moment["seconds"], own, own + (pages if pages > 0.05 else 0)
+
+
+def _draw_memory(ax, curve):
+    """Fill the area below a curve of (seconds, own, held), and return its three rows."""
+    seconds, own, held = zip(*curve)
+    ax.fill_between(seconds, own, color=BLUE, linewidth=0, label="own memory")
+    look = {"facecolor": YELLOW, "edgecolor": "white", "hatch": "//", "linewidth": 0}
+    ax.fill_between(seconds, own, held, label="pages of the file", **look)
+    ax.plot(seconds, held, color="black", linewidth=1)
+    return seconds, own, held
+
+
+def _draw_stages(ax, stages, wait):
+    """Mark the stages (loaded, read, changed), each (seconds, own, held), and shade the waits between them."""
+    look = {"linestyle": "", "color": "black", "markersize": 9, "markeredgecolor": "white"}
+    names = {"loaded": "o", "read": "D", "changed": "s"}
+    for (stage, marker), (seconds, _, held) in zip(names.items(), stages):
+        ax.plot(seconds, held, marker, label=stage, clip_on=False, zorder=3, **look)
+    for (start, *_), label in zip(stages[:2], ("the program waits", None)):
+        ax.axvspan(start, start + wait, color=GREY, alpha=0.15, linewidth=0, zorder=0, label=label)
+
+
+def _name_changes(ax, seconds, held, gap):
+    """Name the two rises of a curve at their left, its plateau above it, and its fall at its right."""
+    rises = {level: next(x for x, y in zip(seconds, held) if y >= level) for level in (0.5, 1.5)}
+    ax.text(rises[0.5] - gap, 0.5, "build()", ha="right", fontsize=11)
+    ax.text(rises[1.5] - gap, 1.5, "torch.load", ha="right", fontsize=11)
+    top = [x for x, y in zip(seconds, held) if y > 0.97 * max(held)]
+    ax.text((top[0] + top[-1]) / 2, 1.04 * max(held), "load_state_dict", ha="center", fontsize=11)
+    fall = max(x for x, y in zip(seconds, held) if y >= 1.5)
+    ax.text(fall + gap, 1.5, "state_dict\nis freed", fontsize=11)
+
+
+def plot_holders():
+    """Draw who holds which tensor after load_state_dict: a panel for each way, holders left, tensors right."""
+    old, new = ("the old\nparameter", GREY), ("the state_dict's\ntensor", YELLOW)
+    untied = [("parameter\n0.weight", YELLOW), ("parameter\n1.weight", YELLOW)]
+    own = {"optimizer": [0], "network": [0], "state_dict": [1]}
+    assigned = {"optimizer": [0], "network": [1], "state_dict": [1]}
+    apart = {"first layer": [0], "optimizer": [0, 1], "last layer": [1]}
+    panels = {
+        "load_state_dict(…)\ncopies the numbers": (own, [old, new]),
+        "assign=True\nsections 5 and 6": (assigned, [old, new]),
+        "assign=True, tied layers\nsection 7": (apart, untied),
+    }
+    _, axes = plt.subplots(1, len(panels), figsize=(13, 3.3))
+    for ax, (title, (holders, tensors)) in zip(axes, panels.items()):
+        _draw_tensors(ax, {name: 0.6 - 1.2 * row for row, name in enumerate(tensors)})
+        for row, (name, held) in enumerate(holders.items()):
+            _draw_holder(ax, name, 1 - row, [0.6 - 1.2 * each for each in held])
+        ax.set_title(title, fontsize=14)
+    arrow = {"arrowstyle": "-|>", "color": GREY, "linestyle": "--", "lw": 1.5}
+    axes[0].annotate("", (0.78, 0.17), (0.78, -0.17), arrowprops=arrow)
+    axes[0].text(0.8, 0, "copy", va="center", fontsize=12, color=GREY)
+    axes[2].add_patch(plt.Rectangle((0.58, -0.2), 0.41, 0.4, color=YELLOW, linewidth=0))
+    axes[2].text(0.785, 0, "one memory", ha="center", va="center", fontsize=12)
+    return axes
+
+
+def plot_replaced():
+    """Draw which file two names and a mapped weight hold, before os.replace and after it."""
+    old, new = ("old file\n1, 1, 1, …", YELLOW), ("new file\n0, 0, 0, …", BLUE)
+    panels = {
+        "before os.replace": {"weight, mapped": 0.8, "served.pth": 0.8, "new.pth": -0.8},
+        "after os.replace": {"weight, mapped": 0.8, "served.pth": -0.8},
+    }
+    _, axes = plt.subplots(1, len(panels), figsize=(11, 3.3))
+    for ax, (title, holders) in zip(axes, panels.items()):
+        _draw_tensors(ax, {old: 0.8, new: -0.8})
+        for row, (name, held) in enumerate(holders.items()):
+            _draw_holder(ax, name, 1 - row, [held])
+        ax.set_title(title, fontsize=14)
+    return axes
+
+
+def _draw_tensors(ax, heights):
+    """Draw a box at the right for each of {(text, color): height}, in a panel without axes."""
+    for (text, color), y in heights.items():
+        box = plt.Rectangle((0.58, y - 0.4), 0.41, 0.8, facecolor="white", edgecolor=color, lw=3)
+        ax.add_patch(box)
+        ax.text(0.785, y, text, ha="center", va="center", fontsize=13)
+    ax.set(xlim=(0, 1), ylim=(-1.3, 1.3))
+    ax.set_axis_off()
+
+
+def _draw_holder(ax, name, y, heights):
+    """Write a name at the left, with an arrow to the box at each of these heights."""
+    ax.text(0.33, y, name, ha="right", va="center", fontsize=13, weight="bold")
+    for height in heights:
+        arrow = {"arrowstyle": "-|>", "color": "black", "lw": 1.5, "mutation_scale": 16}
+        ax.annotate("", (0.57, height), (0.35, y), arrowprops=arrow)
+
+
+# ---- 12
+
+
+def plot_ranges(groups):
+    """Draw how large numbers are, on a log axis, a row of bars for each {name: tensor}, and what float16 loses of them.
+
+    Numbers that are 0 before are left out.
+    """
+    edges = [10 ** (power / 4) for power in range(-80, 25)]
+    figure, axes = plt.subplots(len(groups), 1, figsize=(11, 4.4), sharex=True)
+    lost = {"facecolor": "#f4c7c8", "edgecolor": RED, "hatch": "//", "label": "becomes 0"}
+    few = {"facecolor": "#fbe9e9", "edgecolor": RED, "hatch": ".", "label": "loses digits"}
+    inf = {"facecolor": "#c9ced8", "edgecolor": GREY, "hatch": "xx", "label": "becomes inf"}
+    for ax, (name, numbers), color in zip(axes, groups.items(), (BLUE, YELLOW)):
+        numbers = numbers[numbers != 0].abs()
+        share = (numbers.half() == 0).float().mean().item()
+        ax.hist(numbers.numpy(), edges, color=color, edgecolor="white", linewidth=0.5, zorder=2)
+        ax.axvspan(edges[0], 2**-25, zorder=0, **lost)
+        ax.axvspan(2**-25, 2**-14, zorder=0, **few)
+        ax.axvspan(65_520, edges[-1], zorder=0, **inf)
+        place = {"transform": ax.transAxes, "va": "top", "fontsize": 13}
+        text = ax.text(0.02, 0.9, f"{name}: {100 * share:.0f} % become 0", **place)
+        text.set_bbox({"facecolor": "white", "edgecolor": GREY})
+        ax.set(xscale="log", yticks=[], ylabel="how many", xlim=(edges[0], edges[-1]))
+    axes[0].set_title("float16 keeps the weights, but not Adam's exp_avg_sq")
+    axes[-1].set_xlabel("absolute value (log scale), without the numbers that were 0 before")
+    handles, labels = axes[0].get_legend_handles_labels()
+    place = {"loc": "outside lower center", "ncols": 4, "fontsize": 12}
+    figure.legend(handles, labels, title="in float16, a number here", **place)
+    return axes
+
+
+def plot_resumed(runs):
+    """Draw the losses of resumed runs on a log axis, {dtype of exp_avg_sq in the file: losses}; float32 first.
+
+    Each name stands at its line, and says how far a run that stays close is from the first one.
+    """
+    _, ax = plt.subplots(figsize=(11, 4.2))
+    looks = [(BLUE, "-", 8, ""), (YELLOW, ":", 4, "o"), (RED, "-", 2.5, "s")]
+    exact = next(iter(runs.values()))
+    for (dtype, losses), (color, style, width, marker) in zip(runs.items(), looks):
+        look = {"color": color, "linestyle": style, "linewidth": width, "marker": marker}
+        steps = range(1, len(losses) + 1)
+        ax.semilogy(steps, losses, **look)
+        name = str(dtype).removeprefix("torch.")
+        apart = max(abs(one - two) for one, two in zip(losses, exact))
+        if 0 < apart < 1:
+            apart = f"{float(f'{apart:.1g}'):.9f}".rstrip("0")
+            name += f": at most {apart} away from float32"
+        shift = 16 if style == ":" else -24
+        place = {"xytext": (0, shift), "textcoords": "offset points"}
+        middle = (len(losses) + 1) // 2
+        spot = (middle, losses[middle - 1])
+        dark = "#8a6100" if color == YELLOW else color
+        ax.annotate(name, spot, ha="center", va="center", color=dark, fontsize=14, **place)
+    ax.set(title="One training run, with exp_avg_sq out of files of three types", xticks=steps)
+    ax.set(xlabel="training step after loading", ylabel="loss (log scale)", xlim=(0.5, None))
+    ax.margins(y=0.16)
+    return ax
+
+
+def plot_stairs():
+    """Draw what each type makes of the numbers from 0.995 to 1.005, and mark 0.999 and 0.9999."""
+    numbers = torch.linspace(0.995, 1.005, 8001)
+    _, ax = plt.subplots(figsize=(9, 4.8))
+    looks = {torch.float32: ("black", 2, ":"), torch.float16: (BLUE, 2.5, "-")}
+    looks[torch.bfloat16] = (RED, 3.5, "-")
+    for order, (dtype, (color, width, style)) in enumerate(looks.items()):
+        look = {"color": color, "linewidth": width, "linestyle": style, "zorder": 3.5 - order / 2}
+        name = str(dtype).removeprefix("torch.")
+        ax.plot(numbers, numbers.to(dtype).float(), label=name, **look)
+    for number, align, shift in ((0.999, "right", -6), (0.9999, "left", 6)):
+        ax.axvline(number, color="black", linestyle="--", linewidth=1)
+        place = {"xytext": (shift, 0), "textcoords": "offset points", "ha": align, "va": "center"}
+        ax.annotate(str(number), (number, 1.007), fontsize=13, **place)
+    marks = [(0.999, "bfloat16", torch.bfloat16, (-10, 15), "right")]
+    marks += [(0.999, "float16", torch.float16, (10, -18), "left")]
+    marks += [(0.9999, "both", torch.float16, (12, -12), "left")]
+    for number, name, dtype, shift, align in marks:
+        rounded = torch.tensor(number).to(dtype).item()
+        ax.plot(number, rounded, "o", color="black", markersize=8, zorder=4)
+        place = {"xytext": shift, "textcoords": "offset points", "ha": align, "va": "center"}
+        text = ax.annotate(f"{name}: {rounded:.3f}", (number, rounded), fontsize=13, **place)
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
+    ax.set(title="bfloat16 rounds 0.999 and 0.9999 to 1, float16 only 0.9999")
+    ax.set(xlabel="exact number", ylabel="rounded number")
+    ax.set(xlim=(0.995, 1.005), ylim=(0.9945, 1.0085))
+    ticks = [0.996, 0.998, 1, 1.002, 1.004]
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks(ticks, [f"{tick:.3f}" for tick in ticks])
+    ax.legend(loc="lower right")
+    return ax
+
+
+def plot_storages(tensors, title):
+    """Draw the storages of {name: tensor} as bars to scale, with a bracket over the numbers of each tensor.
+
+    What belongs to a tensor is blue. A tensor as large as its storage is not painted if a slice of
+    it is drawn: what the slice leaves is grey and hatched.
+    """
+    rows = {}  # address of a storage: its tensors
+    for name, tensor in tensors.items():
+        rows.setdefault(tensor.untyped_storage().data_ptr(), []).append((name, tensor))
+    most = max(tensor.untyped_storage().nbytes() for tensor in tensors.values())
+    height = 0.8 * (len(tensors) + len(rows))  # each bar and each bracket with its name
+    _, ax = plt.subplots(figsize=(11, 0.7 + 0.5 * height))
+    rest = {"facecolor": "#c9ced8", "edgecolor": GREY, "hatch": "//"}
+    painted = []
+    top = 0.8
+    for named in rows.values():
+        size = named[0][1].untyped_storage().nbytes()
+        ax.add_patch(plt.Rectangle((0, top), size / most, 0.6, **rest))
+        spans = {}  # name: the first and the last place of a tensor
+        for name, tensor in named:
+            start = tensor.storage_offset() * tensor.element_size() / most
+            spans[name] = (start, start + tensor.nbytes / most)
+        slices = [name for name, tensor in named if tensor.nbytes < size]
+        for name in slices or spans:
+            start, end = spans[name]
+            ax.add_patch(plt.Rectangle((start, top), end - start, 0.6, color=BLUE))
+            painted.append(name)
+        for place, (name, span) in enumerate(spans.items()):
+            y = top - 0.08 if place == 0 else top - 0.12 + 0.8 * place
+            _draw_bracket(ax, span, y, place > 0, name)
+        ax.text(size / most + 0.02, top + 0.3, f"{size // 1000:,} kB", va="center", fontsize=14)
+        top += 0.8 * (1 + len(named))
+    if any(tensor.untyped_storage().nbytes() > tensor.nbytes for tensor in tensors.values()):
+        label = "numbers of " + " and ".join(painted)
+        handles = [plt.Rectangle((0, 0), 1, 1, color=BLUE, label=label)]
+        handles.append(plt.Rectangle((0, 0), 1, 1, label="the rest of the storage", **rest))
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": 2}
+        ax.legend(handles=handles, fontsize=13, **place)
+    ax.set_title(title)
+    ax.set(xlim=(-0.02, 1.15), ylim=(height, 0))
+    ax.set_axis_off()
+    return ax
+
+
+def _draw_bracket(ax, span, y, below, name):
+    # A bracket at the height y that opens towards the bar, and a name at its start, on the other side.
+    start, end = span
+    away = 0.14 if below else -0.14
+    ax.plot([start, start, end, end], [y, y + away, y + away, y], color="black", linewidth=1.5)
+    look = {"family": "monospace", "fontsize": 14, "va": "top" if below else "bottom"}
+    ax.text(start, y + (2 if below else 1.3) * away, name, **look)
+
+
+def plot_low_rank(inputs, middle, outputs):
+    """Draw how an input takes two paths, through a large layer and through two thin ones, to one sum."""
+    _, ax = plt.subplots(figsize=(11, 4.6))
+    high = 0.62 * inputs
+    paths = [(high, {"linear": (inputs, outputs)}, BLUE)]
+    paths += [(-high, {"down": (inputs, middle), "up": (middle, outputs)}, GREEN)]
+    arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.5}
+    for y, layers, color in paths:
+        width = 4 / len(layers)
+        for place, (name, (before, after)) in enumerate(layers.items()):
+            x = 2 + place * width
+            _draw_layer(ax, (x, y), (before, after), width, color)
+            inside = {"linear": 0.5, "down": 0.27, "up": 0.73}[name]
+            look = {"family": "monospace", "fontsize": 15, "weight": "bold", "color": color}
+            up = 90 if name == "linear" else 0
+            ax.text(x + inside * width, y + up, name, ha="center", va="center", **look)
+        ax.annotate("", (1.9, y), (0.1, 0), arrowprops=arrow)
+        ax.annotate("", (7.35, 0.1 * y), (6.1, y), arrowprops=arrow)
+    total = inputs * outputs + outputs
+    text = {"ha": "center", "va": "center", "fontsize": 14}
+    ax.text(4, high - 100, f"{total:,} weights and biases, frozen", **text)
+    ax.text(4, -high - 250, f"{middle * (inputs + outputs):,} weights, trained", **text)
+    ax.text(4.1, -high + 50, middle, ha="center", va="bottom", fontsize=13)
+    ax.text(7.55, 0, "+", ha="center", va="center", fontsize=32)
+    ax.annotate("", (8.6, 0), (7.75, 0), arrowprops=arrow)
+    for x, count in ((0, inputs), (8.7, outputs)):
+        ax.plot([x, x], [-count / 2, count / 2], color="black", linewidth=5, solid_capstyle="butt")
+        ax.text(x, count / 2 + 30, count, ha="center", va="bottom", fontsize=13)
+    for x, word, count in ((0, "input", inputs), (8.7, "output", outputs)):
+        ax.text(x, -count / 2 - 40, word, ha="center", va="top", fontsize=14)
+    ax.set(xlim=(-0.6, 9.3), ylim=(-high - inputs / 2 - 40, high + inputs / 2 + 40))
+    ax.set_title("One input, two paths, one sum")
+    ax.set_axis_off()
+    return ax
+
+
+def _draw_layer(ax, place, counts, width, color):
+    # A band from as many numbers as the left side is high to as many as the right side is.
+    (x, y), (before, after) = place, counts
+    corners = [(x, y - before / 2), (x, y + before / 2)]
+    corners += [(x + width, y + after / 2), (x + width, y - after / 2)]
+    ax.add_patch(plt.Polygon(corners, facecolor=color, alpha=0.25, edgecolor="none"))
+    for side, count in ((x, before), (x + width, after)):
+        ends = [y - count / 2, y + count / 2]
+        ax.plot([side, side], ends, color=color, linewidth=5, solid_capstyle="butt")
+
+
+# ---- 08
+
+
+def plot_kills(text):
+    """Draw what 08_kill_while_saving.py prints: a row for each function, a field for each kill."""
+    rows = {}
+    for name, state in map(str.split, text.splitlines()):
+        rows.setdefault(name, []).append(state)
+    kills = max(map(len, rows.values()))
+    _, ax = plt.subplots(figsize=(11, 2.3))
+    for y, states in enumerate(rows.values()):
+        for x, state in enumerate(states):
+            mark, color = ("✗", RED) if state == "broken" else ("✓", GREEN)
+            ax.add_patch(plt.Rectangle((x + 0.54, y + 0.04), 0.92, 0.92, color=color))
+            look = {"color": "white", "fontsize": 18, "ha": "center", "va": "center"}
+            ax.text(x + 1, y + 0.5, mark, **look)
+        whole = states.count("whole")
+        count = f"{whole} of {len(states)} {'loads' if whole == 1 else 'load'}"
+        ax.text(len(states) + 0.65, y + 0.5, count, fontsize=14, va="center")
+    ax.set_yticks([y + 0.5 for y in range(len(rows))], list(rows), fontsize=14)
+    limits = {"xlim": (0.5, 1.17 * kills + 0.5), "ylim": (len(rows), 0)}
+    ax.set(title=f"The file after each of {kills} kills: ✓ loads, ✗ broken", xticks=[], **limits)
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
+
+
+def plot_atomic():
+    """Draw what is found under each name while torch.save, and while save_atomic runs."""
+    new, old, part = "#2f6db5", "#6b7280", "#f3c9c9"
+    bars = {  # name: (start, end, color, text)
+        "torch.save:\nmodel.pth": [
+            (0, 2, old, "old"),
+            (2, 6, part, "incomplete"),
+            (6, 10, new, "new"),
+        ],
+        "save_atomic:\nmodel.pth": [(0, 8, old, "old"), (8, 10, new, "new")],
+        "save_atomic:\nmodel.pth.tmp": [(2, 6, part, "incomplete"), (6, 8, new, "new")],
+    }
+    moments = {2: "the save\nbegins", 6: "all is\nwritten", 8: "os.replace\nrenames"}
+    _, ax = plt.subplots(figsize=(11, 3.8))
+    for y, spans in enumerate(bars.values()):
+        for start, end, color, text in spans:
+            look = {"facecolor": color, "edgecolor": RED if color == part else color}
+            look |= {"hatch": "//" if color == part else "", "linewidth": 1.5, "zorder": 2}
+            ax.add_patch(plt.Rectangle((start, y + 0.15), end - start, 0.7, **look))
+            look = {"ha": "center", "va": "center", "fontsize": 14}
+            if color == part:
+                look |= {"color": RED, "weight": "bold"}
+                look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+            else:
+                look["color"] = "white"
+            ax.text((start + end) / 2, y + 0.5, text, **look)
+    for moment, text in moments.items():
+        ax.vlines(moment, 0, 3.15, color="black", linestyle=":", linewidth=1.5, zorder=1)
+        ax.text(moment, -0.02, text, ha="center", va="bottom", fontsize=12)
+    ax.text(7, 2.9, "os.fsync", ha="center", va="top", fontsize=12)
+    ax.set_yticks([y + 0.5 for y in range(len(bars))], list(bars), fontsize=13)
+    ax.set(xlim=(0, 10), ylim=(3.15, -0.1), xticks=[], xlabel="time →")
+    ax.set_title("What the files hold while a save is running", pad=36)
+    ax.tick_params(length=0)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def time_saves(save, save_in_background, obj, path):
+    """The moments between which save runs, save_in_background returns, and its thread ends."""
+    times = [time.perf_counter()]
+    save(obj, path)
+    times.append(time.perf_counter())
+    job = save_in_background(obj, path)
+    times.append(time.perf_counter())
+    job.result()
+    return [*times, time.perf_counter()]
+
+
+def plot_background(times):
+    """Draw who does what during a save: training and, in the background, the thread that writes.
+
+    times are those of time_saves.
+    """
+    begin, saved, copied, written = times
+    wait, copy, write = saved - begin, copied - saved, written - copied
+    end = 1.2 * max(wait, copy + write)
+    names = [
+        "save_atomic:\ntraining",
+        "save_in_background:\ntraining",
+        "save_in_background:\nthread",
+    ]
+    looks = {
+        "waits": {"facecolor": "white", "edgecolor": GREY, "hatch": "//"},
+        "trains": {"facecolor": BLUE, "edgecolor": BLUE},
+        "writes the file": {"facecolor": GREEN, "edgecolor": GREEN},
+    }
+    spans = [("waits", 0, 0, wait), ("trains", 0, wait, end), ("waits", 1, 0, copy)]
+    spans += [("trains", 1, copy, end), ("writes the file", 2, copy, copy + write)]
+    _, ax = plt.subplots(figsize=(11, 2.8))
+    for what, y, left, right in spans:
+        ax.barh(y, right - left, left=left, height=0.6, linewidth=1, **looks[what])
+    for y, seconds in enumerate((wait, copy)):
+        look = {"color": "white", "fontsize": 13, "va": "center"}
+        ax.text(seconds + end / 100, y, f"← {seconds:.2f} s", **look)
+    handles = [plt.Rectangle((0, 0), 1, 1, label=what, **look) for what, look in looks.items()]
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+    ax.set_yticks(range(3), names, fontsize=12)
+    ax.set(xlim=(0, end), ylim=(2.5, -0.5), xticks=[], xlabel="time →")
+    ax.set_title("A save of 50 MB: what training waits for")
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def plot_lives(lives, stops):
+    """Draw the steps and the saves of the processes of one run, a bar each, and how it ended.
+
+    lives is a list of lists of steps, stops the names of the signals, None for the process that reached the end.
+    """
+    repeated = {"facecolor": "#cfe0f3", "edgecolor": BLUE, "hatch": "//", "linewidth": 1}
+    _, ax = plt.subplots(figsize=(11, 3.4))
+    done = 0
+    for y, (steps, stop) in enumerate(zip(lives, stops)):
+        if not steps:  # the process before had done them all
+            continue
+        first, last = steps[0] - 1, steps[-1]
+        ax.barh(y, last - first, left=first, color=BLUE, height=0.5)
+        if first < done:
+            ax.barh(y, min(last, done) - first, left=first, height=0.5, **repeated)
+        saves = [step for step in steps if step % 10 == 0]
+        if lives[y + 1 :] and lives[y + 1] and lives[y + 1][0] == last + 1 and last not in saves:
+            saves.append(last)  # the next process continues from there
+        ax.plot(saves, [y - 0.37] * len(saves), "v", color="black", markersize=8)
+        kept = {"SIGTERM": "SIGTERM: saves, then ends", None: "the end ✓"}.get(stop)
+        name, color = (kept, GREEN) if kept and last in saves else (f"{stop} ✗", RED)
+        look = {"color": color, "weight": "bold", "fontsize": 12, "va": "center"}
+        ax.text(last + 1.5, y, name, **look)
+        done = max(done, last)
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, color=BLUE, label="finished steps"),
+        plt.Rectangle((0, 0), 1, 1, label="repeated steps", **repeated),
+        plt.Line2D([], [], color="black", marker="v", linestyle="", label="a save"),
+    ]
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3)
+    ax.set_yticks(range(len(lives)), [f"process {y + 1}" for y in range(len(lives))], fontsize=12)
+    limits = {"xlim": (0, 114), "ylim": (len(lives) - 0.6, -0.6), "xticks": range(0, 101, 10)}
+    ax.set(title=f"One run, {len(lives)} processes", xlabel="step", **limits)
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+# ---- 13
+
+
+def plot_steps(program):
+    """Draw the steps of an exported Network in groups, each beside the line of forward that it comes from."""
+    owners = program.graph_signature.inputs_to_parameters  # name of an input: the key of its weight
+    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    _, ax = plt.subplots(figsize=(11.5, 0.5 * len(nodes) + 0.8))
+    look = {"family": "monospace", "fontsize": 13, "va": "center"}
+    sources = {}  # line of code: the steps of each group
+    for place, node in enumerate(nodes):
+        groups = sources.setdefault(node.stack_trace.splitlines()[1].strip(), [])
+        if node.target.overloadpacket.__name__ == "linear":
+            groups.append([])
+        groups[-1].append(place)
+    for (line, groups), color in zip(sources.items(), (BLUE, GREEN)):
+        middle = (groups[0][0] + groups[-1][-1]) / 2
+        indent = "    " if color == BLUE else ""
+        ax.text(0, middle, indent + line, color=color, **look)
+        for group in groups:
+            _draw_group(ax, group, [_step(nodes[place], owners) for place in group], color, look)
+            ax.plot([4.75, 5.75], [middle, sum(group) / len(group)], color=color, linewidth=1.5)
+        if color == BLUE:
+            ax.text(0, middle - 1, "for layer in self.hidden_layers:", color=GREY, **look)
+            ax.text(3.75, middle - 1, "(no step)", color=GREY, fontsize=13, va="center")
+            plain = {"fontsize": 13, "va": "center", "color": BLUE}
+            for number, group in enumerate(groups):
+                ax.text(9.3, group[1], f"hidden layer {number}", **plain)
+    for place in range(len(nodes) - 1):
+        arrow = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
+        ax.annotate("", (6.3, place + 0.66), (6.3, place + 0.34), arrowprops=arrow)
+    title = {"fontsize": 15, "weight": "bold"}
+    ax.text(0, -0.8, "Lines of forward", **title)
+    ax.text(5.95, -0.8, "Steps of the program, in their order", **title)
+    ax.set(xlim=(0, 10.9), ylim=(len(nodes) - 0.5, -1.2))
+    ax.set_axis_off()
+    return ax
+
+
+def _draw_group(ax, places, steps, color, look):
+    # A bracket, and a box for each step.
+    top, bottom = places[0] - 0.34, places[-1] + 0.34
+    ax.plot([5.85, 5.75, 5.75, 5.85], [top, top, bottom, bottom], color=color, linewidth=1.5)
+    for place, step in zip(places, steps):
+        box = plt.Rectangle((5.95, place - 0.34), 3.2, 0.68, facecolor="white", edgecolor=color)
+        ax.add_patch(box)
+        ax.text(6.05, place, step, color=color, **look)
+
+
+def _step(node, owners):
+    # The operation, the layer whose weights it uses, and the Python values that are fixed in it.
+    words = []
+    for value, argument in zip(node.args[1:], node.target._schema.arguments[1:]):
+        name = getattr(value, "name", None)
+        if name is None:
+            words.append(f"{argument.name}={value}")
+        elif owners.get(name, "").endswith(".weight"):
+            words.append(owners[name].removesuffix(".weight"))
+    return f"{node.target.overloadpacket.__name__}  {', '.join(words)}".rstrip()
+
+
+def plot_rules():
+    """Draw what export does with sizes, Python values and numbers in tensors, what you see, and the fix."""
+    rows = {
+        "at the export": ("known ✓", "known ✓", "unknown ✗"),
+        "what export does": (
+            "fixes each size\nwithout a name",
+            "fixes each value",
+            "cannot decide\nan if by them",
+        ),
+        "what you see": (
+            "an error in use:\nGuard failed",
+            "no error:\nthe old value stays",
+            "an error at the export:\nGuardOnData\nDependentSymNode",
+        ),
+        "the fix": (
+            "dynamic_shapes\nwith a Dim",
+            "eval() first,\na buffer for a number",
+            "torch.where",
+        ),
+    }
+    faces = {"known ✓": ("#d7eee4", GREEN), "unknown ✗": ("#f9dfd2", RED)}
+    _, ax = plt.subplots(figsize=(10.4, 4.9))
+    for y, (name, texts) in enumerate(rows.items()):
+        for x, text in enumerate(texts):
+            fix = ("#d9e8f5", BLUE) if name == "the fix" else ("white", GREY)
+            face, edge = faces.get(text, fix)
+            box = plt.Rectangle((x + 0.02, y + 0.05), 0.96, 0.9, facecolor=face, edgecolor=edge)
+            ax.add_patch(box).set_linewidth(2)
+            weight = "bold" if face != "white" else "normal"
+            look = {"ha": "center", "va": "center", "fontsize": 13.5, "weight": weight}
+            ax.text(x + 0.5, y + 0.5, text, **look)
+    ax.set_xticks([0.5, 1.5, 2.5], ["sizes", "Python values", "numbers in tensors"], fontsize=15)
+    ax.set_yticks([y + 0.5 for y in range(len(rows))], list(rows), fontsize=14)
+    ax.set(xlim=(0, 3), ylim=(len(rows), 0))
+    ax.set_title("What export knows, and what follows", pad=14)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
+
+
+def plot_bringers():
+    """Draw which of three things each kind of file holds, and which ones you must bring to run it."""
+    held = "in the file ✓"
+    rows = {
+        "state_dict": (held, "bring your class", "bring PyTorch"),
+        "whole model": (held, "bring your class,\nunder the same name", "bring PyTorch"),
+        "exported program": (held, held, "bring PyTorch"),
+        "ONNX": (held, held, "bring a runtime"),
+    }
+    _, ax = plt.subplots(figsize=(10.4, 3.9))
+    for y, texts in enumerate(rows.values()):
+        for x, text in enumerate(texts):
+            face, edge = ("#d7eee4", GREEN) if text == held else ("white", GREY)
+            style = "-" if text == held else "--"
+            box = plt.Rectangle((x + 0.02, y + 0.05), 0.96, 0.9, facecolor=face, edgecolor=edge)
+            box.set(linewidth=2, linestyle=style)
+            ax.add_patch(box)
+            weight = "bold" if text == held else "normal"
+            look = {"ha": "center", "va": "center", "fontsize": 14, "weight": weight}
+            ax.text(x + 0.5, y + 0.5, text, **look)
+    columns = ["the weights", "the steps", "what runs the steps"]
+    ax.set_xticks([0.5, 1.5, 2.5], columns, fontsize=14)
+    ax.set_yticks([y + 0.5 for y in range(len(rows))], list(rows), fontsize=14)
+    ax.set(xlim=(0, 3), ylim=(len(rows), 0))
+    ax.set_title("What the file holds, and what you must bring", pad=14)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
+
+
+# ---- 14
+
+
+def plot_gathering(weights, ranks, card):
+    """Draw what training in float32 needs: in one process, on each of ranks, and on a rank 0 that collects everything.
+
+    weights is the number of weights; card is the memory in GB that a dashed line marks.
+    """
+    one = weights * 4 / 1e9
+    parts = {"weights": (1, BLUE), "gradients": (1, YELLOW), "Adam's averages": (2, GREEN)}
+    whole = {name: size * one for name, (size, _) in parts.items()}
+    bars = [
+        ("one process", whole, {}),
+        (f"each of {ranks} ranks", {name: size / ranks for name, size in whole.items()}, {}),
+        (
+            f"rank 0 of {ranks},\nif it collects one file",
+            {name: size / ranks for name, size in whole.items()},
+            {name: whole[name] for name in ("weights", "Adam's averages")},
+        ),
+    ]
+    _, ax = plt.subplots(figsize=(11, 3.8))
+    for y, (_, own, collected) in enumerate(bars):
+        left = 0
+        for sizes, hatch in ((own, ""), (collected, "//")):
+            for name, size in sizes.items():
+                look = {"color": parts[name][1], "edgecolor": "white", "hatch": hatch}
+                label = {"": name, "//": f"{name}, collected"}[hatch]
+                fresh = label not in ax.get_legend_handles_labels()[1]
+                ax.barh(y, size, left=left, height=0.62, label=label if fresh else None, **look)
+                if size > one / 2:  # a number fits
+                    box = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.2"}
+                    font = {"ha": "center", "va": "center", "fontsize": 12, "bbox": box}
+                    x = left + size / 2
+                    x = card + 8 if abs(x - card) < 6 else x  # not on the dashed line
+                    ax.text(x, y, f"{size:.0f} GB", **font)
+                left += size
+        ax.text(left + 1, y, f"{left:.0f} GB", va="center", fontsize=13)
+    ax.axvline(card, color=RED, linestyle="--", linewidth=2)
+    ax.text(card, -0.55, f"{card} GB card", color=RED, ha="center", va="bottom", fontsize=13)
+    ax.set_yticks(range(len(bars)), [name for name, *_ in bars], fontsize=13)
+    ax.set(xlabel="GB")
+    ax.set_title(f"{weights / 1e9:.0f} billion weights, trained with Adam", pad=26)
+    ax.set(ylim=(len(bars) - 0.5, -0.5), xlim=(0, 1.1 * 4 * one))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=5, columnspacing=1.2)
+    return ax
+
+
+def plot_owners(columns):
+    """Draw which ranks hold which rows of one tensor, and from which file these come.
+
+    columns is {title: rows of each rank}. The first entry is that of the two ranks that saved; the file of each
+    has a colour of its own.
+    """
+    saved = next(iter(columns.values()))
+    looks = ({"facecolor": BLUE}, {"facecolor": RED, "hatch": "//"})
+    _, ax = plt.subplots(figsize=(11, 4.6))
+    for x, counts in enumerate(columns.values()):
+        top = 0
+        for count, look in zip(saved, looks):
+            ax.add_patch(plt.Rectangle((x + 0.08, top), 0.84, count, edgecolor="#ffffff60", **look))
+            top += count
+        first = 0
+        for rank, count in enumerate(counts):
+            frame = {"fill": False, "edgecolor": "black", "linewidth": 2.5}
+            ax.add_patch(plt.Rectangle((x + 0.08, first), 0.84, count, **frame))
+            last = first + count - 1
+            rows = f"rows {first} to {last}" if count > 1 else f"row {first}"
+            box = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.2"}
+            font = {"ha": "center", "va": "center", "fontsize": 12, "bbox": box}
+            ax.text(x + 0.5, first + count / 2, f"rank {rank}: {rows}", **font)
+            first += count
+    for file, look in enumerate(looks):
+        y = saved[0] / 2 if file == 0 else saved[0] + saved[1] / 2
+        font = {"color": look["facecolor"], "va": "center", "fontsize": 13, "weight": "bold"}
+        ax.text(len(columns) + 0.02, y, f"in the file\n__{file}_0.distcp", **font)
+    ax.set_xticks([x + 0.5 for x in range(len(columns))], list(columns), fontsize=13)
+    ax.set_yticks([row + 0.5 for row in range(sum(saved))], range(sum(saved)))
+    ax.set(title="output.weight: who holds which rows, and in which file they are", ylabel="row")
+    ax.set(xlim=(0, len(columns) + 0.75), ylim=(sum(saved) + 0.05, -0.05))
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
+
+
+def plot_differences(losses, resumed, first):
+    """Draw how far the losses of continued runs are from those of the run without a stop, in millionths.
+
+    losses is a list, a loss for each step from first on; resumed is {title: such a list}.
+    """
+    _, ax = plt.subplots(figsize=(11, 3.6))
+    looks = (("s", RED), ("^", GREEN), ("D", BLUE))
+    steps = range(first, first + len(losses))
+    for (title, values), (marker, color) in zip(resumed.items(), looks):
+        differences = [(value - loss) * 1e6 for value, loss in zip(values, losses)]
+        look = {"marker": marker, "markersize": 9, "color": color, "markerfacecolor": "white"}
+        ax.plot(steps, differences, label=title, linewidth=1.5, markeredgewidth=2, **look)
+    ax.set_title("Loss of each continued run, minus the loss of the run that never stopped")
+    ax.set(xlabel="step", ylabel="difference\n(millionths)", xticks=steps)
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return ax
+
+
+# ---- 15
+
+
+def plot_save():
+    """Draw who does what in save_step of notebooks/15_training.py, a lane for each of two ranks, from left to right."""
+    _, ax = plt.subplots(figsize=(11, 3.2))
+    boxes = [
+        (0, 0, 3, "writes __0_0.distcp", BLUE),
+        (1, 0, 3, "writes __1_0.distcp", BLUE),
+        (0, 3.5, 2, "writes .metadata", BLUE),
+        (0, 6, 2, "renames the folder", BLUE),
+        (1, 3.5, 4.5, "waits for rank 0", "white"),
+        (0, 8.5, 2, "trains on", BLUE),
+        (1, 8.5, 2, "trains on", BLUE),
+    ]
+    for lane, left, width, text, color in boxes:
+        look = {"facecolor": color, "edgecolor": GREY, "linewidth": 1.5}
+        ax.add_patch(plt.Rectangle((left, lane - 0.3), width, 0.6, **look))
+        ink = "black" if color == "white" else "white"
+        ax.text(left + width / 2, lane, text, color=ink, ha="center", va="center", fontsize=11.5)
+    for place, text in ((3.25, "all have written"), (8.25, "the folder has its name")):
+        ax.axvline(place, color="black", linestyle="--", linewidth=1.5)
+        label = ax.text(place, -0.62, text, ha="center", va="center", fontsize=11.5)
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 2})
+    ax.plot(0.25, 1, "X", color=RED, markersize=17, markeredgecolor="white")
+    style = {"color": RED, "ha": "left", "va": "center", "fontsize": 11.5}
+    ax.text(0.1, 1.48, "in step 40, rank 1 dies here", **style)
+    ax.set_yticks([0, 1], ["rank 0", "rank 1"])
+    ax.set(title="One save: nobody passes a dashed line before all have reached it", xlabel="time")
+    ax.set(xticks=[], xlim=(-0.1, 10.6), ylim=(1.7, -0.85))
+    ax.tick_params(length=0)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def plot_ages(mixed, ages):
+    """Draw to which of {age: state_dict} the rows of each tensor of a state_dict are equal, by colour and hatch."""
+    _, ax = plt.subplots(figsize=(11, 3.6))
+    looks = [(BLUE, ""), (YELLOW, "//")]
+    for column, (key, tensor) in enumerate(mixed.items()):
+        found = []  # for each row, the number of the age that has the same
+        for i, row in enumerate(tensor):
+            found.append([torch.equal(row, age[key][i]) for age in ages.values()].index(True))
+        edges = [i for i in range(len(found)) if i == 0 or found[i] != found[i - 1]]
+        for top, end in zip(edges, [*edges[1:], len(found)]):
+            color, hatch = looks[found[top]]
+            place, height = (column + 0.06, top / len(found)), (end - top) / len(found)
+            look = {"facecolor": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+            ax.add_patch(plt.Rectangle(place, 0.88, height, **look))
+    names = [f"{key.replace('hidden_layers', 'hidden')}\n{len(mixed[key])} rows" for key in mixed]
+    ax.set_xticks([column + 0.5 for column in range(len(mixed))], names, fontsize=9.5)
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, facecolor=color, hatch=hatch, edgecolor="white", label=age)
+        for age, (color, hatch) in zip(ages, looks)
+    ]
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1), title="rows of")
+    ax.set_yticks([0, 1], ["first row", "last row"])
+    ax.set(title="What was loaded: each tensor has rows of two steps")
+    ax.set(xlim=(0, len(mixed)), ylim=(1, 0))
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
+
+
+def plot_deadlock():
+    """Draw two ranks in different collectives, which notebooks/15_waiting.py starts, from left to right."""
+    _, ax = plt.subplots(figsize=(11, 2.7))
+    boxes = [
+        (0, 0, 8, "in dcp.save: GATHER waits for rank 1", "white"),
+        (1, 0, 2, "comes later", BLUE),
+        (1, 2, 6, "in barrier: BARRIER waits for rank 0", "white"),
+    ]
+    for lane, left, width, text, color in boxes:
+        look = {"facecolor": color, "edgecolor": GREY, "linewidth": 1.5}
+        ax.add_patch(plt.Rectangle((left, lane - 0.3), width, 0.6, **look))
+        ink = "black" if color == "white" else "white"
+        ax.text(left + width / 2, lane, text, **_CENTRED, color=ink)
+    ax.axvline(8.15, color="black", linestyle="--", linewidth=1.5)
+    ax.text(8.25, 0.5, "time limit:\nan error", ha="left", va="center", fontsize=12)
+    ax.set_yticks([0, 1], ["rank 0", "rank 1"])
+    ax.set(title="Each rank waits for the other one", xlabel="time")
+    ax.set(xticks=[], xlim=(-0.1, 9.6), ylim=(1.5, -0.5))
+    ax.tick_params(length=0)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def plot_waits(save, copy):
+    """Draw the seconds a training waits: `save` for dcp.save, `copy` for async_save, whose thread writes as long."""
+    _, ax = plt.subplots(figsize=(11, 3.6))
+    end, before = 1.25 * (copy + save), 0.15 * (copy + save)
+    for lane, wait in ((0, save), (1, copy)):
+        for left, width, color in (
+            (-before, before, BLUE),
+            (0, wait, RED),
+            (wait, end - wait, BLUE),
+        ):
+            look = {"facecolor": color, "edgecolor": "white", "linewidth": 2}
+            ax.add_patch(plt.Rectangle((left, lane - 0.3), width, 0.6, **look))
+        ax.text(wait + (end - wait) / 2, lane, "trains on", **_CENTRED, color="white")
+        ax.text(-before / 2, lane, "trains", **_CENTRED, color="white")
+    ax.text(save / 2, 0, "waits: the rank writes its file", **_CENTRED, color="white")
+    ax.text(0, 1.47, "waits for the copy", color=RED, va="center", fontsize=12)
+    look = {"facecolor": "white", "edgecolor": GREY, "linewidth": 1.5}
+    ax.add_patch(plt.Rectangle((copy, 1.72), save, 0.4, **look))
+    ax.text(copy + save / 2, 1.92, "a thread writes the file", **_CENTRED)
+    ax.set_yticks([0, 1], ["dcp.save", "dcp.async_save"])
+    ax.set_title(f"The training waits {_duration(copy)} instead of {_duration(save)}")
+    ax.set_xlabel("seconds, computed for 70 billion parameters on 8 ranks")
+    ax.set(xlim=(-before, end), ylim=(2.25, -0.45))
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def plot_broadcast():
+    """Draw what one tensor is on each of two ranks after each step of notebooks/15_broadcast.py."""
+    _, ax = plt.subplots(figsize=(11, 4.2))
+    halves = [
+        ("upper rows", {"facecolor": BLUE}),
+        ("lower rows", {"facecolor": YELLOW, "hatch": "//"}),
+    ]
+    nothing = {"facecolor": "white", "edgecolor": GREY, "linestyle": ":", "linewidth": 1.5}
+    empty = {"facecolor": "white", "edgecolor": "black", "linewidth": 1.5}
+    for lane in (0, 1):
+        top = 1.3 * lane
+        ax.add_patch(plt.Rectangle((0, top), 1.2, 1, **nothing))
+        ax.text(0.6, top + 0.5, "no numbers", **_CENTRED, color=GREY)
+        ax.add_patch(plt.Rectangle((2, top + lane / 2), 1.2, 0.5, **empty))
+        ax.text(2.6, top + lane / 2 + 0.25, "empty", **_CENTRED)
+        text, look = halves[lane]
+        filled = (6, top + lane / 2)
+        arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.5}
+        for half, (name, color) in enumerate(halves):
+            if lane == 0:  # rank 0 reads the file
+                ax.add_patch(plt.Rectangle((4, half / 2), 1.2, 0.5, edgecolor="white", **color))
+                ax.text(4.6, half / 2 + 0.25, name, **_CENTRED, bbox=_LABEL)
+        ax.add_patch(plt.Rectangle(filled, 1.2, 0.5, edgecolor="white", **look))
+        ax.text(6.6, filled[1] + 0.25, text, **_CENTRED, bbox=_LABEL)
+        ends = {"xy": (5.97, filled[1] + 0.25), "xytext": (5.23, lane / 2 + 0.25)}
+        ax.annotate("", **ends, arrowprops=arrow)
+    ax.text(4.6, 1.8, "reads nothing", **_CENTRED, color=GREY)
+    steps = ["build on meta", "cut, to_empty", "read the file", "fill"]
+    ax.set_xticks([0.6, 2.6, 4.6, 6.6], steps, fontsize=13)
+    ax.set_yticks([0.5, 1.8], ["rank 0", "rank 1"], fontsize=13)
+    ax.set(title="One tensor on two ranks", xlim=(-0.15, 7.35), ylim=(2.4, -0.1))
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
+
+
+_CENTRED = {"ha": "center", "va": "center", "fontsize": 12}
+_LABEL = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.2"}
+
+
+def _duration(seconds):
+    return f"{seconds / 60:.1f} minutes" if seconds >= 100 else f"{seconds:.0f} seconds"

@@ -1,4 +1,4 @@
-"""The museum of lesson 10: its catalogue, and what raises, counts and spoils the exhibits.
+"""The museum of lesson 16: its catalogue, and what raises, counts and spoils the exhibits.
 
 Of an error the catalogue has a label, a piece of the message that is the same on every machine, and the room where it
 hangs; of a fault that raises nothing, a name. `raised` fills up as the lesson goes from room to room, and at its end
@@ -32,11 +32,11 @@ A_FOLDER = "Permission denied" if os.name == "nt" else "Is a directory"
 CATALOGUE = f"""
 2 | The file does not open
 No such file or directory | 01
-{A_FOLDER} | 09
+{A_FOLDER} | 14
 EOFError | 04
 Ran out of input | 04
 failed finding central directory | 04
-invalid header or archive is corrupted | 07
+invalid header or archive is corrupted | 10
 Unsupported operand 60 | 01
 Unsupported operand 118 | 01
 invalid load key | 01
@@ -47,9 +47,9 @@ file in archive is not in a subdirectory | 02
 
 3 | The file names code
 Weights only load failed | 01
-multiarray.scalar was not an allowed global | 07
-argparse.Namespace was not an allowed global | 07
-with TorchScript archives | 07
+multiarray.scalar was not an allowed global | 09
+argparse.Namespace was not an allowed global | 09
+with TorchScript archives | 09
 Can't get attribute | 05
 No module named | 01
 
@@ -105,45 +105,45 @@ unexpected pos | 04
 Attempting to deserialize object on | 04
 don't know how to restore data location | 04
 Expected one of cpu, cuda | 04
-Cannot copy out of meta tensor | 08
-is not on the expected device | 08
-mmap can only be used with files saved with | 08
-f must be a file path in order to use the mmap | 08
-DefaultCPUAllocator | 08
+Cannot copy out of meta tensor | 11
+is not on the expected device | 11
+mmap can only be used with files saved with | 11
+f must be a file path in order to use the mmap | 11
+DefaultCPUAllocator | 11
 
 9 | safetensors, exports, shards
-Some tensors share memory | 07
-You are trying to save a non contiguous tensor | 07
-is invalid, expected torch.Tensor | 07
-argument 'metadata' | 07
-header too large | 07
-invalid header length | 07
-file not fully covered | 07
-File does not contain tensor | 07
-state_dict: "1.weight" | 07
-Guard failed | 07
-Unable to call ExportedProgram directly | 07
-Calling eval() is not supported yet | 07
-failed locating file data.pkl | 07
-Missing key in checkpoint state_dict | 09
-Size mismatch between saved | 09
-metadata is None | 09
+Some tensors share memory | 10
+You are trying to save a non contiguous tensor | 10
+is invalid, expected torch.Tensor | 10
+argument 'metadata' | 10
+header too large | 10
+invalid header length | 10
+file not fully covered | 10
+File does not contain tensor | 10
+state_dict: "1.weight" | 10
+Guard failed | 13
+Unable to call ExportedProgram directly | 13
+Calling eval() is not supported yet | 13
+failed locating file data.pkl | 13
+Missing key in checkpoint state_dict | 14
+Size mismatch between saved | 14
+metadata is None | 14
 
 10 | The doctor's visit
 File is not a zip file | 04
-Bad CRC-32 | 07
+Bad CRC-32 | 10
 does not fit the sizes beside it | 04
 holds a number that is not finite | 04
 a bare state_dict | 04
 hidden_layers is missing | 04
-a whole model, which brings code | 07
+a whole model, which brings code | 09
 
 11 | Silent: other answers
 silent: another network was saved | 04
 silent: strict=False loaded nothing | 03
 silent: half-loaded after an error | 03
 silent: a Tanh for the ReLU | 02
-silent: one bit is flipped | 07
+silent: one bit is flipped | 10
 silent: saved as whole numbers | 03
 silent: eval() forgotten | 01
 
@@ -152,16 +152,16 @@ silent: layers in a plain list | 02
 silent: a buffer that is not persistent | 02
 silent: another dropout rate | 04
 silent: frozen layers have thawed | 05
-silent: tied weights came apart | 08
+silent: tied weights came apart | 11
 silent: best weights follow the training | 02
 silent: a NumPy array moves the model | 05
-silent: a slice saves all | 08
+silent: a slice saves all | 12
 silent: a nan among the weights | 04
 
 13 | Silent: the training goes another way
 silent: the optimizer is new | 04
 silent: memory on the wrong weights | 05
-silent: the optimizer holds old weights | 08
+silent: the optimizer holds old weights | 11
 silent: the random state is new | 04
 silent: samples come twice in an epoch | 06
 silent: every answer against every target | 06
@@ -180,7 +180,9 @@ for _block in CATALOGUE.strip().split("\n\n"):
 
 _NAMES = """
 00_start_here 01_save_and_reload 02_state_dict_anatomy 03_size_mismatch 04_checkpoints 05_named_parameters
-06_dataloader_batching 07_safe_loading 08_large_checkpoints 09_distributed_checkpoints
+06_dataloader_batching 07_resume_exactly 08_survive_kills
+09_files_from_strangers 10_damage_and_safetensors 11_load_large_models
+12_smaller_files 13_without_the_class 14_distributed_checkpoints 15_distributed_production
 """
 LESSONS = {name[:2]: f"{name}.ipynb" for name in _NAMES.split()}
 

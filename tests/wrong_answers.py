@@ -21,23 +21,27 @@ WRONG_ANSWERS = {
     "0.2": [
         (
             "A: what does training need on the next morning?",
-            'choice = {"A": "state_dict", "B": "state_dict", "C": "safetensors", '
-            '"D": "exported program", "E": "state_dict"}',
+            """
+choice = {"A": "state_dict", "B": "state_dict", "C": "safetensors", "D": "exported program", "E": "state_dict"}
+""",
         ),
         (
             "C: do these people know you?",
-            'choice = {"A": "checkpoint", "B": "state_dict", "C": "state_dict", '
-            '"D": "exported program", "E": "state_dict"}',
+            """
+choice = {"A": "checkpoint", "B": "state_dict", "C": "state_dict", "D": "exported program", "E": "state_dict"}
+""",
         ),
         (
             "D: what does the customer not have?",
-            'choice = {"A": "checkpoint", "B": "state_dict", "C": "safetensors", '
-            '"D": "safetensors", "E": "state_dict"}',
+            """
+choice = {"A": "checkpoint", "B": "state_dict", "C": "safetensors", "D": "safetensors", "E": "state_dict"}
+""",
         ),
         (
             "E: who will load it, and with which code?",
-            'choice = {"A": "checkpoint", "B": "state_dict", "C": "safetensors", '
-            '"D": "exported program", "E": "whole model"}',
+            """
+choice = {"A": "checkpoint", "B": "state_dict", "C": "safetensors", "D": "exported program", "E": "whole model"}
+""",
         ),
     ],
     "0.3": [
@@ -445,8 +449,7 @@ def load_words(path):
 """,
         ),
         (
-            "WordAVGModel(100, 8, 1, 3) comes back with the same weights, and "
-            "gives a different answer",
+            "WordAVGModel(100, 8, 1, 3) comes back with the same weights, and gives a different answer",
             """
 def save_words(model, path):
     torch.save({"state_dict": model.state_dict()}, path)
@@ -670,8 +673,7 @@ def resume_scaled(filepath, factor):
     ],
     "5.1": [
         (
-            "These paths should not be there: ['', '1', '1.0', '1.1']. They are "
-            "neither nn.Linear nor nn.Conv2d",
+            "These paths should not be there: ['', '1', '1.0', '1.1']. They are neither nn.Linear nor nn.Conv2d",
             """
 def layers(model):
     return dict(model.named_modules())
@@ -734,8 +736,7 @@ def snapshot(model):
 """,
         ),
         (
-            "Missing for load_state_dict: ['1.num_batches_tracked', "
-            "'1.running_mean', '1.running_var']",
+            "Missing for load_state_dict: ['1.num_batches_tracked', '1.running_mean', '1.running_var']",
             """
 def snapshot(model):
     return {name: parameter.detach().numpy().copy() for name, parameter in model.named_parameters()}
@@ -761,8 +762,8 @@ def snapshot(model):
     ],
     "5.3": [
         (
-            "Only head should change, but these do: ['body.0.weight', "
-            "'body.0.bias', 'body.1.weight', 'body.1.bias', …",
+            "Only head should change, but these do: ['body.0.weight', 'body.0.bias', "
+            "'body.1.weight', 'body.1.bias', …",
             """
 def train_only(model, name):
     model.eval()
@@ -770,8 +771,7 @@ def train_only(model, name):
 """,
         ),
         (
-            "Only head should change, but these do: ['body.1.running_mean', "
-            "'body.1.running_var', …",
+            "Only head should change, but these do: ['body.1.running_mean', 'body.1.running_var', …",
             """
 def train_only(model, name):
     model.requires_grad_(False)
@@ -779,8 +779,8 @@ def train_only(model, name):
 """,
         ),
         (
-            "These should change, and do not: ['head.1.running_mean', "
-            "'head.1.running_var', 'head.1.num_batches_tracked']",
+            "These should change, and do not: ['head.1.running_mean', 'head.1.running_var', "
+            "'head.1.num_batches_tracked']",
             """
 def train_only(model, name):
     model.requires_grad_(False).eval()
@@ -983,23 +983,526 @@ def collate(samples):
     ],
     "7.1": [
         (
-            "torch.load would still refuse: PosixPath, dtype, scalar",
+            "With the factor 0.5, the next rates are 0.550, 0.640, 0.730.",
             """
-def to_plain(thing):
-    plain = {}
-    for key, value in thing.items():
-        if isinstance(value, np.generic):
-            value = value.item()
-        elif isinstance(value, np.ndarray):
-            value = torch.from_numpy(value)
-        elif isinstance(value, Namespace):
-            value = vars(value)
-        plain[key] = value
-    return plain
+def resume_warmup(path, factor):
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    scheduler = LinearLR(optimizer, start_factor=0.1, total_iters=10)
+    optimizer.param_groups[0]["lr"] *= factor
+    load_run(path, {"optimizer": optimizer, "scheduler": scheduler})
+    return optimizer, scheduler
 """,
         ),
         (
-            "an int must stay an int",
+            "With the factor 0.5, the next rates are 0.550, 0.640, 0.730.",
+            """
+def resume_warmup(path, factor):
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    scheduler = LinearLR(optimizer, start_factor=0.1, total_iters=10)
+    load_run(path, {"optimizer": optimizer, "scheduler": scheduler})
+    scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]
+    return optimizer, scheduler
+""",
+        ),
+        (
+            "With the factor 1.0, the next rates are 0.055, 0.064, 0.073.",
+            """
+def resume_warmup(path, factor):
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    states = torch.load(path)["pieces"]
+    optimizer.load_state_dict(states["optimizer"])
+    scheduler = LinearLR(optimizer, start_factor=0.1, total_iters=10)
+    scheduler.load_state_dict(states["scheduler"])
+    optimizer.param_groups[0]["lr"] *= factor
+    return optimizer, scheduler
+""",
+        ),
+        (
+            "With the factor 1.0, the next rates are 0.100, 0.116, 0.133.",
+            """
+def resume_warmup(path, factor):
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=factor)
+    scheduler = LinearLR(optimizer, start_factor=0.1, total_iters=10)
+    scheduler.load_state_dict(torch.load(path)["pieces"]["scheduler"])
+    return optimizer, scheduler
+""",
+        ),
+    ],
+    "7.2": [
+        (
+            "The rest of the epoch has other batches.",
+            """
+class PlacedLoader:
+    def __init__(self, loader):
+        self.loader, self.loaded = loader, False
+
+    def state_dict(self):
+        return {"epoch_start": self.epoch_start, "done": self.done}
+
+    def load_state_dict(self, state):
+        self.epoch_start, self.done = state["epoch_start"], state["done"]
+        self.loaded = True
+
+    def __iter__(self):
+        if not self.loaded:
+            self.epoch_start, self.done = torch.get_rng_state(), 0
+        batches = iter(self.loader)
+        for _ in range(self.done):
+            next(batches)
+        self.loaded = False
+        for batch in batches:
+            self.done += 1
+            yield batch
+""",
+        ),
+        (
+            "The random numbers that the loop draws are different.",
+            """
+class PlacedLoader:
+    def __init__(self, loader):
+        self.loader, self.loaded = loader, False
+
+    def state_dict(self):
+        return {"epoch_start": self.epoch_start, "done": self.done}
+
+    def load_state_dict(self, state):
+        self.epoch_start, self.done = state["epoch_start"], state["done"]
+        self.loaded = True
+
+    def __iter__(self):
+        if self.loaded:
+            torch.set_rng_state(self.epoch_start)
+        else:
+            self.epoch_start, self.done = torch.get_rng_state(), 0
+        self.loaded = False
+        batches = iter(self.loader)
+        for _ in range(self.done):
+            next(batches)
+        for batch in batches:
+            self.done += 1
+            yield batch
+""",
+        ),
+        (
+            "An epoch that is stopped twice ends differently.",
+            """
+class PlacedLoader:
+    def __init__(self, loader):
+        self.loader, self.skip = loader, 0
+
+    def state_dict(self):
+        return {"epoch_start": self.epoch_start, "done": self.done}
+
+    def load_state_dict(self, state):
+        self.epoch_start, self.skip = state["epoch_start"], state["done"]
+
+    def __iter__(self):
+        found = torch.get_rng_state()
+        if self.skip:
+            torch.set_rng_state(self.epoch_start)
+        else:
+            self.epoch_start = found
+        batches = iter(self.loader)
+        for _ in range(self.skip):
+            next(batches)
+        if self.skip:
+            torch.set_rng_state(found)
+        self.done, self.skip = 0, 0
+        for batch in batches:
+            self.done += 1
+            yield batch
+""",
+        ),
+        (
+            "The epoch after the resumed one is different.",
+            """
+class PlacedLoader:
+    def __init__(self, loader):
+        self.loader, self.done, self.loaded = loader, 0, False
+
+    def state_dict(self):
+        return {"epoch_start": self.epoch_start, "done": self.done}
+
+    def load_state_dict(self, state):
+        self.epoch_start, self.done = state["epoch_start"], state["done"]
+        self.loaded = True
+
+    def __iter__(self):
+        found = torch.get_rng_state()
+        if self.loaded:
+            torch.set_rng_state(self.epoch_start)
+        else:
+            self.epoch_start, self.done = found, 0
+        batches = iter(self.loader)
+        for _ in range(self.done):
+            next(batches)
+        if self.loaded:
+            torch.set_rng_state(found)
+        for batch in batches:
+            self.done += 1
+            yield batch
+""",
+        ),
+    ],
+    "7.3": [
+        (
+            (
+                "These keys are only in the file, or only in the network: hidden_layers.0.bias, "
+                "hidden_layers.0.weight, module.hidden_layers.0.bias, module.hidden_layers.0.weight, "
+                "module.output.bias, module.output.weight, n_averaged, output.bias, output.weight."
+            ),
+            """
+def publish(run_path, path):
+    torch.save(torch.load(run_path)["pieces"]["average"], path)
+""",
+        ),
+        (
+            "These keys are only in the file, or only in the network: n_averaged.",
+            """
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+
+
+def publish(run_path, path):
+    weights = torch.load(run_path)["pieces"]["average"]
+    consume_prefix_in_state_dict_if_present(weights, "module.")
+    torch.save(weights, path)
+""",
+        ),
+        (
+            "The file holds the weights of the model, not those of the average.",
+            """
+def publish(run_path, path):
+    average = AveragedModel(build()["model"])
+    average.update_parameters(build()["model"])
+    average.module.load_state_dict(torch.load(run_path)["pieces"]["model"])
+    torch.save(average.module.state_dict(), path)
+""",
+        ),
+        (
+            "The weights are not those of the average.",
+            """
+def publish(run_path, path):
+    pieces = build_averaged()
+    pieces["model"].load_state_dict(torch.load(run_path)["pieces"]["model"])
+    torch.save(pieces["average"].module.state_dict(), path)
+""",
+        ),
+    ],
+    "8.1": [
+        (
+            "path was opened for writing, and for a moment it is not complete",
+            """
+def save_history(history, path):
+    with open(path, "w") as file:
+        json.dump(history, file)
+        file.flush()
+        os.fsync(file.fileno())
+""",
+        ),
+        (
+            "the temporary file is in a different folder, which may be on a different disk",
+            """
+def save_history(history, path):
+    import shutil
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", delete=False) as file:
+        json.dump(history, file)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.move(file.name, path)
+""",
+        ),
+        (
+            "for a moment, no file has the name",
+            """
+def save_history(history, path):
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w") as file:
+        json.dump(history, file)
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink(missing_ok=True)
+    temporary.rename(path)
+""",
+        ),
+        (
+            "os.fsync finds 0 of 16 bytes: the rest is still in Python's memory",
+            """
+def save_history(history, path):
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "w") as file:
+            json.dump(history, file)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+""",
+        ),
+        (
+            "after a TypeError, the folder holds ['history.json', 'history.json.tmp']",
+            """
+def save_history(history, path):
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w") as file:
+        json.dump(history, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+""",
+        ),
+    ],
+    "8.2": [
+        (
+            "last.pth is in your list",
+            """
+def best_files(folder, count):
+    rates = {path: torch.load(path)["accuracy"] for path in folder.glob("*.pth")}
+    finite = [path for path in rates if math.isfinite(rates[path])]
+    return sorted(finite, key=rates.get, reverse=True)[:count]
+""",
+        ),
+        (
+            "epoch-4.pth is in your list, and its accuracy is inf",
+            """
+def best_files(folder, count):
+    rates = {path: torch.load(path)["accuracy"] for path in folder.glob("epoch-*.pth")}
+    numbers = [path for path in rates if not math.isnan(rates[path])]
+    return sorted(numbers, key=rates.get, reverse=True)[:count]
+""",
+        ),
+        (
+            "place 1 goes to epoch-11.pth, which has the accuracy 0.4",
+            """
+def best_files(folder, count):
+    rates = {path: torch.load(path)["accuracy"] for path in folder.glob("epoch-*.pth")}
+    finite = [path for path in rates if math.isfinite(rates[path])]
+    return sorted(finite, key=rates.get)[:count]
+""",
+        ),
+        (
+            "place 1 goes to epoch-10.pth, which has the accuracy 0.8",
+            """
+def best_files(folder, count):
+    rates = {path: torch.load(path)["accuracy"] for path in folder.glob("epoch-*.pth")}
+    finite = [path for path in rates if math.isfinite(rates[path])]
+    return sorted(finite, key=lambda path: (-rates[path], path))[:count]
+""",
+        ),
+    ],
+    "8.3": [
+        (
+            "SIGTERM arrives in step 2, which is not finished",
+            """
+class Stop(Exception):
+    pass
+
+
+def train(do_step, steps, path):
+    def handle(signum, frame):
+        raise Stop
+
+    former, done = signal.signal(signal.SIGTERM, handle), 0
+    try:
+        for step in range(steps):
+            do_step(step)
+            done += 1
+    except Stop:
+        done += 1
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    save_atomic({"done": done}, path)
+    return done
+""",
+        ),
+        (
+            "an earlier SIGTERM stops a later call after 1 of 5 steps",
+            """
+flag = False
+
+
+def handle(signum, frame):
+    global flag
+    flag = True
+
+
+def train(do_step, steps, path):
+    former, done = signal.signal(signal.SIGTERM, handle), 0
+    try:
+        for step in range(steps):
+            do_step(step)
+            done += 1
+            if flag:
+                break
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    save_atomic({"done": done}, path)
+    return done
+""",
+        ),
+        (
+            "3 steps are finished; you save {'done': 2} and return 2",
+            """
+def train(do_step, steps, path):
+    requests = []
+    former = signal.signal(signal.SIGTERM, lambda signum, frame: requests.append(signum))
+    try:
+        for step in range(steps):
+            do_step(step)
+            if requests:
+                break
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    save_atomic({"done": step}, path)
+    return step
+""",
+        ),
+        (
+            "after an error in do_step, the former handler is not back",
+            """
+def train(do_step, steps, path):
+    requests, done = [], 0
+    former = signal.signal(signal.SIGTERM, lambda signum, frame: requests.append(signum))
+    while done < steps and not requests:
+        do_step(done)
+        done += 1
+    signal.signal(signal.SIGTERM, former)
+    save_atomic({"done": done}, path)
+    return done
+""",
+        ),
+        (
+            "do_step raises an error, and you save {'done': 0}",
+            """
+def train(do_step, steps, path):
+    requests, done = [], 0
+    former = signal.signal(signal.SIGTERM, lambda signum, frame: requests.append(signum))
+    try:
+        while done < steps and not requests:
+            do_step(done)
+            done += 1
+    finally:
+        signal.signal(signal.SIGTERM, former)
+        save_atomic({"done": done}, path)
+    return done
+""",
+        ),
+    ],
+    "9.1": [
+        (
+            "hostile.pth must raise ValueError, and gives UnpicklingError",
+            """
+def load_or_name(path):
+    return torch.load(path, weights_only=True)
+""",
+        ),
+        (
+            "two.pth: the text of the error lacks datetime.datetime",
+            """
+def load_or_name(path):
+    names = get_unsafe_globals_in_checkpoint(path)
+    if names:
+        raise ValueError(min(names))
+    return torch.load(path)
+""",
+        ),
+        (
+            "hostile.pth: the text of the error lacks builtins.eval",
+            """
+def load_or_name(path):
+    if get_unsafe_globals_in_checkpoint(path):
+        raise ValueError(helper.error_of(lambda: torch.load(path)))
+    return torch.load(path)
+""",
+        ),
+        (
+            "the stranger's text has run",
+            """
+def load_or_name(path):
+    loaded = torch.load(path, weights_only=False)
+    names = get_unsafe_globals_in_checkpoint(path)
+    if names:
+        raise ValueError(str(names))
+    return loaded
+""",
+        ),
+        (
+            "hostile.pth must raise ValueError, and gives no error",
+            """
+def load_or_name(path):
+    names = get_unsafe_globals_in_checkpoint(path)
+    return names or torch.load(path)
+""",
+        ),
+    ],
+    "9.2": [
+        (
+            "the state_dict must stay an OrderedDict",
+            """
+def to_plain(thing):
+    if isinstance(thing, np.generic):
+        return thing.item()
+    if isinstance(thing, np.ndarray):
+        return torch.from_numpy(thing)
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, datetime):
+        return thing.isoformat()
+    if isinstance(thing, list):
+        return [to_plain(value) for value in thing]
+    if isinstance(thing, dict):
+        return {key: to_plain(value) for key, value in thing.items()}
+    return thing
+""",
+        ),
+        (
+            "torch.load would still refuse what is under these keys: rate, log",
+            """
+def to_plain(thing):
+    if isinstance(thing, (int, float, str)):
+        return thing
+    if isinstance(thing, np.generic):
+        return thing.item()
+    if isinstance(thing, np.ndarray):
+        return torch.from_numpy(thing)
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, datetime):
+        return thing.isoformat()
+    if isinstance(thing, list):
+        return [to_plain(value) for value in thing]
+    if isinstance(thing, dict):
+        plain = copy.copy(thing)
+        for key, value in thing.items():
+            plain[key] = to_plain(value)
+        return plain
+    return thing
+""",
+        ),
+        (
+            "thing has changed",
+            """
+def to_plain(thing):
+    if isinstance(thing, np.generic):
+        return thing.item()
+    if isinstance(thing, np.ndarray):
+        return torch.from_numpy(thing)
+    if isinstance(thing, Path):
+        return str(thing)
+    if isinstance(thing, datetime):
+        return thing.isoformat()
+    if isinstance(thing, list):
+        return [to_plain(value) for value in thing]
+    if isinstance(thing, dict):
+        for key, value in thing.items():
+            thing[key] = to_plain(value)
+    return thing
+""",
+        ),
+        (
+            "the number under 'step' has a different type",
             """
 def to_plain(thing):
     if isinstance(thing, np.generic):
@@ -1008,199 +1511,222 @@ def to_plain(thing):
         return torch.from_numpy(thing)
     if isinstance(thing, Path):
         return str(thing)
-    if isinstance(thing, Namespace):
-        return to_plain(vars(thing))
-    if isinstance(thing, dict):
-        return {key: to_plain(value) for key, value in thing.items()}
+    if isinstance(thing, datetime):
+        return thing.isoformat()
     if isinstance(thing, list):
         return [to_plain(value) for value in thing]
-    return thing
-""",
-        ),
-        (
-            "a list must keep what is in it, and its order",
-            """
-def to_plain(thing):
-    if isinstance(thing, np.generic):
-        return thing.item()
-    if isinstance(thing, np.ndarray):
-        return torch.from_numpy(thing)
-    if isinstance(thing, Namespace):
-        return to_plain(vars(thing))
     if isinstance(thing, dict):
-        return {key: to_plain(value) for key, value in thing.items()}
-    if isinstance(thing, list):
-        return [to_plain(value) for value in thing]
-    return thing if isinstance(thing, (int, float, torch.Tensor)) else str(thing)
-""",
-        ),
-        (
-            "an array must become a tensor",
-            """
-def to_plain(thing):
-    if isinstance(thing, (np.generic, np.ndarray)):
-        return thing.tolist()
-    if isinstance(thing, Path):
-        return str(thing)
-    if isinstance(thing, Namespace):
-        return to_plain(vars(thing))
-    if isinstance(thing, dict):
-        return {key: to_plain(value) for key, value in thing.items()}
-    if isinstance(thing, list):
-        return [to_plain(value) for value in thing]
-    return thing
-""",
-        ),
-        (
-            "the array must keep its numbers and its dtype",
-            """
-def to_plain(thing):
-    if isinstance(thing, np.generic):
-        return thing.item()
-    if isinstance(thing, np.ndarray):
-        return torch.tensor(thing.tolist())
-    if isinstance(thing, Path):
-        return str(thing)
-    if isinstance(thing, Namespace):
-        return to_plain(vars(thing))
-    if isinstance(thing, dict):
-        return {key: to_plain(value) for key, value in thing.items()}
-    if isinstance(thing, list):
-        return [to_plain(value) for value in thing]
-    return thing
-""",
-        ),
-        (
-            "what stands deeper, or in a tuple, has changed",
-            """
-def to_plain(thing):
-    if isinstance(thing, np.generic):
-        return thing.item()
-    if isinstance(thing, np.ndarray):
-        return torch.from_numpy(thing)
-    if isinstance(thing, Path):
-        return str(thing)
-    if isinstance(thing, Namespace):
-        return to_plain(vars(thing))
-    if isinstance(thing, dict):
-        return {key: to_plain(value) for key, value in thing.items()}
-    if isinstance(thing, (list, tuple)):
-        return [to_plain(value) for value in thing]
-    return thing
-""",
-        ),
-        (
-            "the original changed",
-            """
-def to_plain(thing):
-    if isinstance(thing, np.generic):
-        return thing.item()
-    if isinstance(thing, np.ndarray):
-        return torch.from_numpy(thing)
-    if isinstance(thing, Path):
-        return str(thing)
-    if isinstance(thing, Namespace):
-        plain = vars(thing)
-        for key in plain:
-            plain[key] = to_plain(plain[key])
+        plain = copy.copy(thing)
+        for key, value in thing.items():
+            plain[key] = to_plain(value)
         return plain
-    if isinstance(thing, dict):
-        return {key: to_plain(value) for key, value in thing.items()}
-    if isinstance(thing, list):
-        return [to_plain(value) for value in thing]
     return thing
+""",
+        ),
+        (
+            "the list under 'log' holds something else",
+            """
+import base64
+import pickle
+
+
+def to_plain(thing):
+    plain = copy.copy(thing)
+    for key in thing:
+        if key != "weights":
+            plain[key] = thing[key].item() if isinstance(thing[key], np.generic) else (
+                base64.b64encode(pickle.dumps(thing[key])).decode())
+    return plain
 """,
         ),
     ],
-    "7.2": [
+    "9.3": [
         (
-            "beside the tensors this came back: {'input_size': '784', …",
+            "this state_dict is sound, and does not come back: transposed",
             """
-from safetensors import safe_open
-
-
+def load_within(path):
+    state_dict = torch.load(path, weights_only=True)
+    for tensor in state_dict.values():
+        if not tensor.is_contiguous():
+            raise ValueError("not contiguous")
+    return state_dict
+""",
+        ),
+        (
+            "this state_dict is sound, and does not come back: tied",
+            """
+def load_within(path):
+    state_dict = torch.load(path, weights_only=True)
+    total = sum(tensor.numel() * tensor.element_size() for tensor in state_dict.values())
+    if total > path.stat().st_size:
+        raise ValueError(f"{total} bytes")
+    return state_dict
+""",
+        ),
+        (
+            "a tensor claims more bytes than the file has: double gets in",
+            """
+def load_within(path):
+    state_dict = torch.load(path, weights_only=True)
+    for tensor in state_dict.values():
+        if tensor.numel() > path.stat().st_size:
+            raise ValueError("too many numbers")
+    return state_dict
+""",
+        ),
+        (
+            "a tensor claims more bytes than the file has: windows gets in",
+            """
+def load_within(path):
+    state_dict = torch.load(path)
+    for tensor in state_dict.values():
+        if 0 in tensor.stride():
+            raise ValueError("many numbers in one place")
+    return state_dict
+""",
+        ),
+        (
+            "the program in hostile.pth has run",
+            """
+def load_within(path):
+    state_dict = torch.load(path, weights_only=False)
+    for key, tensor in state_dict.items():
+        if torch.is_tensor(tensor) and tensor.nbytes > path.stat().st_size:
+            raise ValueError(key)
+    return state_dict
+""",
+        ),
+    ],
+    "10.1": [
+        (
+            "a stranger has signed the manifest: you return [], and raise no InvalidSignature",
+            """
+def check_folder(place, public_key):
+    manifest = json.loads((place / "manifest.json").read_text())
+    bad = []
+    for name in manifest:
+        if not (place / name).exists() or fingerprint(place / name) != manifest[name]:
+            bad.append(name)
+    return sorted(bad)
+""",
+        ),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory…",
+            """
+def check_folder(place, public_key):
+    content = (place / "manifest.json").read_bytes()
+    public_key.verify((place / "manifest.sig").read_bytes(), content)
+    return sorted(changed_files(place))
+""",
+        ),
+        (
+            "a folder is as its author has signed it, but: you raise InvalidSignature",
+            """
+def check_folder(place, public_key):
+    manifest = json.loads((place / "manifest.json").read_text())
+    public_key.verify((place / "manifest.sig").read_bytes(), json.dumps(manifest).encode())
+    return sorted(changed_files(place))
+""",
+        ),
+        (
+            "a stranger has signed the manifest: you return ['a.pth', 'b.pth', 'c.pth', 'd.pth'], "
+            "and raise no InvalidSignature",
+            """
+def check_folder(place, public_key):
+    manifest = json.loads((place / "manifest.json").read_text())
+    with contextlib.suppress(InvalidSignature):
+        content = (place / "manifest.json").read_bytes()
+        public_key.verify((place / "manifest.sig").read_bytes(), content)
+        bad = []
+        for name in manifest:
+            if not (place / name).exists() or fingerprint(place / name) != manifest[name]:
+                bad.append(name)
+        return sorted(bad)
+    return sorted(manifest)
+""",
+        ),
+        (
+            "the manifest was replaced by two words: you raise JSONDecodeError, not InvalidSignature",
+            """
+def check_folder(place, public_key):
+    content = (place / "manifest.json").read_bytes()
+    manifest = json.loads(content)
+    public_key.verify((place / "manifest.sig").read_bytes(), content)
+    bad = []
+    for name in manifest:
+        if not (place / name).exists() or fingerprint(place / name) != manifest[name]:
+            bad.append(name)
+    return sorted(bad)
+""",
+        ),
+    ],
+    "10.2": [
+        (
+            "the numbers of 'weight' are not those of the file",
+            """
+def read_tensor(path, name):
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    entry = json.loads(content[8 : 8 + length])[name]
+    start, end = entry["data_offsets"]
+    numbers = bytearray(content[length + start : length + end])
+    return torch.frombuffer(numbers, dtype=torch.float32).reshape(entry["shape"])
+""",
+        ),
+        (
+            "'weight' has the shape (4, 3), and you return (12,)",
+            """
+def read_tensor(path, name):
+    content = path.read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    start, end = json.loads(content[8:begin])[name]["data_offsets"]
+    return torch.frombuffer(bytearray(content[begin + start : begin + end]), dtype=torch.float32)
+""",
+        ),
+        (
+            "load_file is not allowed here",
+            """
+def read_tensor(path, name):
+    return load_file(path)[name]
+""",
+        ),
+        (
+            "the numbers of 'weight' are not those of the file",
+            """
+def read_tensor(path, name):
+    content = path.read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    shape = json.loads(content[8:begin])[name]["shape"]
+    numbers = torch.frombuffer(bytearray(content[begin:]), dtype=torch.float32)
+    return numbers[: torch.Size(shape).numel()].reshape(shape)
+""",
+        ),
+    ],
+    "10.3": [
+        (
+            "epoch was '3', and comes back as 3",
+            """
 def to_safetensors(checkpoint, path):
-    rest = {key: str(value) for key, value in checkpoint.items() if key != "state_dict"}
-    save_file(checkpoint["state_dict"], path, metadata=dict(sorted(rest.items())))
+    metadata = {}
+    for key, value in checkpoint.items():
+        if key != "state_dict":
+            metadata[key] = value if isinstance(value, str) else json.dumps(value)
+    save_file(checkpoint["state_dict"], path, metadata=metadata)
 
 
 def from_safetensors(path):
+    checkpoint = {"state_dict": load_file(path)}
     with safe_open(path, "pt") as file:
-        rest = {key: file.metadata()[key] for key in ("input_size", "output_size", "hidden_layers", "drop_p", "epoch")}
-    return rest | {"state_dict": load_file(path)}
+        for key, text in (file.metadata() or {}).items():
+            checkpoint[key] = text
+            with contextlib.suppress(ValueError):
+                checkpoint[key] = json.loads(text)
+    return checkpoint
 """,
         ),
         (
-            "beside the tensors this came back: {'input_size': 784, "
-            "'output_size': 10, 'hidden_layers': [8, 6]}",
+            "to_safetensors has changed the dictionary that it was given",
             """
-from safetensors import safe_open
-
-
-def to_safetensors(checkpoint, path):
-    sizes = {key: checkpoint[key] for key in ("input_size", "output_size", "hidden_layers")}
-    save_file(checkpoint["state_dict"], path, metadata={"sizes": json.dumps(sizes)})
-
-
-def from_safetensors(path):
-    with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["sizes"]) | {"state_dict": load_file(path)}
-""",
-        ),
-        (
-            "FileNotFoundError: …",
-            """
-def to_safetensors(checkpoint, path):
-    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
-    save_file(checkpoint["state_dict"], path)
-    path.with_suffix(".json").write_text(json.dumps(rest))
-
-
-def from_safetensors(path):
-    return json.loads(path.with_suffix(".json").read_text()) | {"state_dict": load_file(path)}
-""",
-        ),
-        (
-            "the tensors must keep their names: ['state_dict.hidden_layers.0.bias', …",
-            """
-from safetensors import safe_open
-
-
-def to_safetensors(checkpoint, path):
-    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
-    tensors = {f"state_dict.{key}": value for key, value in checkpoint["state_dict"].items()}
-    save_file(tensors, path, metadata={"rest": json.dumps(rest)})
-
-
-def from_safetensors(path):
-    with safe_open(path, "pt") as file:
-        rest = json.loads(file.metadata()["rest"])
-    return rest | {"state_dict": {key.partition(".")[2]: value for key, value in load_file(path).items()}}
-""",
-        ),
-        (
-            "builtins.eval runs what is in the file",
-            """
-from safetensors import safe_open
-
-
-def to_safetensors(checkpoint, path):
-    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
-    save_file(checkpoint["state_dict"], path, metadata={"rest": repr(rest)})
-
-
-def from_safetensors(path):
-    with safe_open(path, "pt") as file:
-        rest = eval(file.metadata()["rest"])
-    return rest | {"state_dict": load_file(path)}
-""",
-        ),
-        (
-            "the given checkpoint has changed: take its parts without pop",
-            """
-from safetensors import safe_open
-
-
 def to_safetensors(checkpoint, path):
     weights = checkpoint.pop("state_dict")
     save_file(weights, path, metadata={"rest": json.dumps(checkpoint)})
@@ -1209,498 +1735,670 @@ def to_safetensors(checkpoint, path):
 def from_safetensors(path):
     with safe_open(path, "pt") as file:
         rest = json.loads(file.metadata()["rest"])
-    return rest | {"state_dict": load_file(path)}
+    return {**rest, "state_dict": load_file(path)}
 """,
         ),
         (
-            "beside the tensors this came back: {'input_size': 784, "
-            "'output_size': 10, 'hidden_layers': [8, 6], …",
+            "FileNotFoundError: [Errno 2] No such file or directory…",
             """
-from safetensors import safe_open
-
-
-def to_safetensors(checkpoint, path):
-    fields = ("input_size", "output_size", "hidden_layers", "drop_p", "epoch")
-    rest = {key: checkpoint[key] for key in fields}
-    save_file(checkpoint["state_dict"], path, metadata={"rest": json.dumps(rest)})
-
-
-def from_safetensors(path):
-    with safe_open(path, "pt") as file:
-        rest = json.loads(file.metadata()["rest"])
-    return rest | {"state_dict": load_file(path)}
-""",
-        ),
-        (
-            "pickle.loads runs what is in the file",
-            """
-import pickle
-
-from safetensors import safe_open
-
-
 def to_safetensors(checkpoint, path):
     rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
-    save_file(checkpoint["state_dict"], path, metadata={"rest": pickle.dumps(rest).hex()})
+    path.with_suffix(".json").write_text(json.dumps(rest))
+    save_file(checkpoint["state_dict"], path)
 
 
 def from_safetensors(path):
-    with safe_open(path, "pt") as file:
-        rest = pickle.loads(bytes.fromhex(file.metadata()["rest"]))
-    return rest | {"state_dict": load_file(path)}
+    rest = json.loads(path.with_suffix(".json").read_text())
+    return {**rest, "state_dict": load_file(path)}
 """,
         ),
         (
-            "the sizes must stand in the header as plain text",
+            "builtins.eval can run code that is in the file",
             """
-import base64
-import io
-
-from safetensors import safe_open
-
-
 def to_safetensors(checkpoint, path):
     rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
-    torch.save(rest, file := io.BytesIO())
-    text = base64.b64encode(file.getvalue()).decode()
-    save_file(checkpoint["state_dict"], path, metadata={"rest": text})
+    save_file(checkpoint["state_dict"], path, metadata={"rest": repr(rest)})
 
 
 def from_safetensors(path):
     with safe_open(path, "pt") as file:
-        data = base64.b64decode(file.metadata()["rest"])
-    return torch.load(io.BytesIO(data), weights_only=False) | {"state_dict": load_file(path)}
+        rest = eval(file.metadata()["rest"])
+    return {**rest, "state_dict": load_file(path)}
 """,
         ),
     ],
-    "7.3": [
+    "11.1": [
         (
-            "nothing has changed yet, and you found ([], [], ['manifest.json'])",
+            "the network is built with random numbers",
             """
-def verify(folder):
-    listed = json.loads((folder / "manifest.json").read_text())
-    there = {path.name for path in folder.iterdir()}
-    changed = [name for name in listed.keys() & there if sha256(folder / name) != listed[name]]
-    return sorted(changed), sorted(listed.keys() - there), sorted(there - listed.keys())
+def load_checkpoint(filepath):
+    saved = torch.load(filepath, map_location="cpu", mmap=True)
+    with torch.device("cpu"):
+        model = fc_model.Network(
+            saved["input_size"], saved["output_size"], saved["hidden_layers"], drop_p=saved["drop_p"]
+        )
+    model.load_state_dict(saved["state_dict"], assign=True)
+    return model.eval()
 """,
         ),
         (
-            "FileNotFoundError: …",
+            "hidden_layers.0.weight has no numbers",
             """
-def verify(folder):
-    listed = json.loads((folder / "manifest.json").read_text())
-    there = {path.name for path in folder.iterdir()} - {"manifest.json"}
-    changed = [name for name in listed if sha256(folder / name) != listed[name]]
-    return sorted(changed), sorted(listed.keys() - there), sorted(there - listed.keys())
+def load_checkpoint(filepath):
+    saved = torch.load(filepath, map_location="cpu", mmap=True)
+    with torch.device("meta"):
+        model = fc_model.Network(
+            saved["input_size"], saved["output_size"], saved["hidden_layers"], drop_p=saved["drop_p"]
+        )
+    model.load_state_dict(saved["state_dict"])
+    return model.eval()
 """,
         ),
         (
-            "extra: x.json y z; you found []",
+            "the dropout rate is 0.5, and 0.2 in the file",
             """
-def verify(folder):
-    listed = json.loads((folder / "manifest.json").read_text())
-    missing = [name for name in listed if not (folder / name).exists()]
-    changed = [name for name in listed if name not in missing and sha256(folder / name) != listed[name]]
-    return sorted(changed), sorted(missing), []
+def load_checkpoint(filepath):
+    saved = torch.load(filepath, map_location="cpu", mmap=True)
+    with torch.device("meta"):
+        model = fc_model.Network(
+            saved["input_size"], saved["output_size"], saved["hidden_layers"]
+        )
+    model.load_state_dict(saved["state_dict"], assign=True)
+    return model.eval()
 """,
         ),
         (
-            "changed: b f; you found ['f', 'b']",
+            "the network is in training mode",
             """
-def verify(folder):
-    listed = json.loads((folder / "manifest.json").read_text())
-    listed = dict(sorted(listed.items(), reverse=True))
-    there = {path.name for path in folder.iterdir()} - {"manifest.json"}
-    changed = [name for name in listed if name in there and sha256(folder / name) != listed[name]]
-    return changed, [name for name in listed if name not in there], sorted(there - listed.keys())
+def load_checkpoint(filepath):
+    saved = torch.load(filepath, map_location="cpu", mmap=True)
+    with torch.device("meta"):
+        model = fc_model.Network(
+            saved["input_size"], saved["output_size"], saved["hidden_layers"], drop_p=saved["drop_p"]
+        )
+    model.load_state_dict(saved["state_dict"], assign=True)
+    return model
 """,
         ),
         (
-            "extra: x.json y z; you found ['y', 'z']",
+            "the weights are a copy: they stay when the bytes of the file change",
             """
-def verify(folder):
-    listed = json.loads((folder / "manifest.json").read_text())
-    there = {path.name for path in folder.iterdir() if path.suffix != ".json"}
-    changed = [name for name in listed.keys() & there if sha256(folder / name) != listed[name]]
-    return sorted(changed), sorted(listed.keys() - there), sorted(there - listed.keys())
-""",
-        ),
-        (
-            "UnicodeDecodeError: …",
-            """
-def verify(folder):
-    listed = json.loads((folder / "manifest.json").read_text())
-    there = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name != "manifest.json"}
-    found = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in there.items()}
-    changed = [name for name in listed.keys() & there if found[name] != listed[name]]
-    return sorted(changed), sorted(listed.keys() - there), sorted(there.keys() - listed.keys())
+def load_checkpoint(filepath):
+    saved = torch.load(filepath, map_location="cpu")
+    with torch.device("meta"):
+        model = fc_model.Network(
+            saved["input_size"], saved["output_size"], saved["hidden_layers"], drop_p=saved["drop_p"]
+        )
+    model.load_state_dict(saved["state_dict"], assign=True)
+    return model.eval()
 """,
         ),
     ],
-    "8.1": [
+    "11.2": [
         (
-            "RuntimeError: Boolean value of Tensor with more than one value is ambiguous",
+            "places.table has no numbers, and no error names it",
             """
-def left_behind(model, optimizer):
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter not in held]
+def load_complete(model, state_dict):
+    model.load_state_dict(state_dict, strict=False, assign=True)
+    empty = []
+    for name, tensor in model.state_dict().items():
+        if tensor.is_meta:
+            empty.append(name)
+    if empty:
+        raise RuntimeError(f"no numbers for {empty}")
 """,
         ),
         (
-            "this optimizer holds all four, in four groups, the last one first",
+            "places.table has no numbers, and no error names it",
+            """
+def load_complete(model, state_dict):
+    model.load_state_dict(state_dict, strict=False, assign=True)
+    empty = []
+    for name, tensor in model.named_parameters():
+        if tensor.is_meta:
+            empty.append(name)
+    if empty:
+        raise RuntimeError(f"no numbers for {empty}")
+""",
+        ),
+        (
+            "norm.running_var has no numbers, and no error names it",
+            """
+def load_complete(model, state_dict):
+    model.load_state_dict(state_dict, strict=False, assign=True)
+    empty = []
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_meta and 'running' not in name:
+            empty.append(name)
+    if empty:
+        raise RuntimeError(f"no numbers for {empty}")
+""",
+        ),
+        (
+            "the error is a ValueError, not a RuntimeError",
+            """
+def load_complete(model, state_dict):
+    model.load_state_dict(state_dict, strict=False, assign=True)
+    empty = []
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_meta:
+            empty.append(name)
+    if empty:
+        raise ValueError(f"no numbers for {empty}")
+""",
+        ),
+    ],
+    "11.3": [
+        (
+            "this optimizer holds all parameters, in four groups, the last one first",
             """
 def left_behind(model, optimizer):
-    held = {id(p) for p in optimizer.param_groups[0]["params"]}
+    held = [id(p) for group in optimizer.param_groups[:1] for p in group["params"]]
     return [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
 """,
         ),
         (
-            "this optimizer holds all four, in four groups, the last one first",
+            "assign=True gave the last layer new parameters, and the optimizer holds the old ones",
             """
 def left_behind(model, optimizer):
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    return [name for (name, p), q in zip(model.named_parameters(), held) if p.requires_grad and p is not q]
-""",
-        ),
-        (
-            "equal numbers, in one memory, are still two parameters",
-            """
-def left_behind(model, optimizer):
-    held = {p.data_ptr() for group in optimizer.param_groups for p in group["params"]}
+    held = [p.data_ptr() for group in optimizer.param_groups for p in group["params"]]
     return [name for name, p in model.named_parameters() if p.requires_grad and p.data_ptr() not in held]
-""",
-        ),
-        (
-            "equal numbers, in one memory, are still two parameters",
-            """
-def left_behind(model, optimizer):
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    return [name for name, p in model.named_parameters() if not any(torch.equal(p, other) for other in held)]
 """,
         ),
         (
             "a frozen parameter is not left behind",
             """
 def left_behind(model, optimizer):
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
     return [name for name, p in model.named_parameters() if id(p) not in held]
 """,
         ),
+        (
+            "now all parameters are new, and the layers are tied: their weight has one name",
+            """
+def left_behind(model, optimizer):
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    named = model.named_parameters(remove_duplicate=False)
+    return [name for name, p in named if p.requires_grad and id(p) not in held]
+""",
+        ),
     ],
-    "8.2": [
+    "12.1": [
         (
-            "the tied ones are written twice",
+            "the counter became torch.bfloat16",
             """
-def shrink(state_dict):
-    return {key: tensor.clone() for key, tensor in state_dict.items()}
+def two_bytes(state_dict):
+    small = {key: tensor.half() for key, tensor in state_dict.items()}
+    if any(tensor.isinf().any() for tensor in small.values()):
+        return {key: tensor.bfloat16() for key, tensor in state_dict.items()}
+    return small
 """,
         ),
         (
-            "a storage is too large: ['rows', 'same rows']",
+            "with 100,000 in 0.weight, there is more than one floating-point type",
             """
-def shrink(state_dict):
-    return {key: tensor.contiguous() for key, tensor in state_dict.items()}
-""",
-        ),
-        (
-            "the expanded tensor was written in full",
-            """
-def shrink(state_dict):
-    return {k: t.clone() if t.untyped_storage().nbytes() != t.nbytes else t for k, t in state_dict.items()}
-""",
-        ),
-        (
-            "the tied ones are written twice",
-            """
-def shrink(state_dict):
-    return {k: t.clone() if t.untyped_storage().nbytes() > 4 * t.numel() else t for k, t in state_dict.items()}
-""",
-        ),
-        (
-            "the given dict must stay as it is",
-            """
-def shrink(state_dict):
+def two_bytes(state_dict):
+    small = {}
     for key, tensor in state_dict.items():
-        if tensor.untyped_storage().nbytes() > tensor.nbytes:
-            state_dict[key] = tensor.clone()
-    return state_dict
+        small[key] = tensor
+        if tensor.is_floating_point():
+            half = tensor.half()
+            small[key] = half if half.isfinite().all() else tensor.bfloat16()
+    return small
 """,
         ),
         (
-            "a slice under two names is written twice",
+            "with -100,000 in 0.weight, the type is torch.float16",
             """
-def shrink(state_dict):
-    return {k: t.clone() if t.untyped_storage().nbytes() > t.nbytes else t for k, t in state_dict.items()}
+def two_bytes(state_dict):
+    floats = [tensor for tensor in state_dict.values() if tensor.is_floating_point()]
+    large = max(tensor.max() for tensor in floats) > 65_504
+    dtype = torch.bfloat16 if large else torch.float16
+    small = dict(state_dict)
+    for key, tensor in state_dict.items():
+        if tensor.is_floating_point():
+            small[key] = tensor.to(dtype)
+    return small
+""",
+        ),
+        (
+            "with numbers between -2 and 2, the type is torch.bfloat16",
+            """
+def two_bytes(state_dict):
+    small = dict(state_dict)
+    for key, tensor in state_dict.items():
+        if tensor.is_floating_point():
+            small[key] = tensor.bfloat16()
+    return small
 """,
         ),
     ],
-    "8.3": [
+    "12.2": [
         (
-            "another base must raise ValueError",
+            "the storage of 'rows' is larger than the tensor",
             """
-def load_adapted(base_path, adapter_path):
-    base = fc_model.Network(784, 10, [512, 256, 128])
-    base.load_state_dict(load_file(base_path))
-    network = with_adapter(base)
-    network.load_state_dict(torch.load(adapter_path)["weights"], strict=False)
+def compact(state_dict):
+    return copy.deepcopy(state_dict)
+""",
+        ),
+        (
+            "'rows' and 'same rows' hold the same tensor, and are written twice",
+            """
+def compact(state_dict):
+    small = {}
+    for key, tensor in state_dict.items():
+        too_large = tensor.untyped_storage().nbytes() > tensor.nbytes
+        small[key] = tensor.clone() if too_large else tensor
+    return small
+""",
+        ),
+        (
+            "the given dictionary has changed",
+            """
+def compact(state_dict):
+    clones = {}
+    for key, tensor in state_dict.items():
+        clone = clones.setdefault(tensor.data_ptr(), tensor.clone())
+        state_dict[key] = clone
+    return dict(state_dict)
+""",
+        ),
+        (
+            "the keys differ",
+            """
+def compact(state_dict):
+    seen = set()
+    small = {}
+    for key, tensor in state_dict.items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            small[key] = tensor.clone()
+    return small
+""",
+        ),
+    ],
+    "12.3": [
+        (
+            "ValueError: wrong base",
+            """
+def save_adapter(network, base_path, path):
+    torch.save({"base": base_path.name, "adapter": trainable(network)}, path)
+
+
+def load_adapter(base_path, path):
+    saved = torch.load(path)
+    if saved["base"] != base_path.name:
+        raise ValueError("wrong base")
+    network = fc_model.Network(784, 10, [512, 256, 128], drop_p=0.1)
+    network.load_state_dict(torch.load(base_path))
+    add_adapter(network)
+    network.load_state_dict(saved["adapter"], strict=False)
     return network
 """,
         ),
         (
-            "a key without a place must raise ValueError",
+            "a base that differs in all numbers is accepted",
             """
-def load_adapted(base_path, adapter_path):
-    adapter = torch.load(adapter_path)
-    if adapter["base"] != fingerprint(base_path):
-        raise ValueError("another base")
-    base = fc_model.Network(784, 10, [512, 256, 128])
-    base.load_state_dict(load_file(base_path))
-    network = with_adapter(base)
-    network.load_state_dict(adapter["weights"], strict=False)
+def save_adapter(network, base_path, path):
+    torch.save({"size": base_path.stat().st_size, "adapter": trainable(network)}, path)
+
+
+def load_adapter(base_path, path):
+    saved = torch.load(path)
+    if saved["size"] != base_path.stat().st_size:
+        raise ValueError("wrong base")
+    network = fc_model.Network(784, 10, [512, 256, 128], drop_p=0.1)
+    network.load_state_dict(torch.load(base_path))
+    add_adapter(network)
+    network.load_state_dict(saved["adapter"], strict=False)
     return network
 """,
         ),
         (
-            "a missing parameter must raise ValueError",
+            "a base that differs in the order of some rows is accepted",
             """
-def load_adapted(base_path, adapter_path):
-    adapter = torch.load(adapter_path)
-    if adapter["base"] != fingerprint(base_path):
-        raise ValueError("another base")
-    base = fc_model.Network(784, 10, [512, 256, 128])
-    base.load_state_dict(load_file(base_path))
-    network = with_adapter(base)
-    if network.load_state_dict(adapter["weights"], strict=False).unexpected_keys:
-        raise ValueError("unexpected keys")
+import math
+
+
+def total(path):
+    return sum(math.fsum(tensor.flatten().tolist()) for tensor in torch.load(path).values())
+
+
+def save_adapter(network, base_path, path):
+    torch.save({"total": total(base_path), "adapter": trainable(network)}, path)
+
+
+def load_adapter(base_path, path):
+    saved = torch.load(path)
+    if saved["total"] != total(base_path):
+        raise ValueError("wrong base")
+    network = fc_model.Network(784, 10, [512, 256, 128], drop_p=0.1)
+    network.load_state_dict(torch.load(base_path))
+    add_adapter(network)
+    network.load_state_dict(saved["adapter"], strict=False)
     return network
 """,
         ),
         (
-            "a parameter of another name must raise ValueError",
+            "the adapter's file is too large",
             """
-def load_adapted(base_path, adapter_path):
-    adapter = torch.load(adapter_path)
-    if adapter["base"] != fingerprint(base_path):
-        raise ValueError("another base")
-    base = fc_model.Network(784, 10, [512, 256, 128])
-    base.load_state_dict(load_file(base_path))
-    network = with_adapter(base)
-    if len(adapter["weights"]) != len(trainable(network)):
-        raise ValueError("another number of keys")
-    network.load_state_dict(adapter["weights"], strict=False)
-    return network
-""",
-        ),
-        (
-            "read the base from its file",
-            """
-def load_adapted(base_path, adapter_path):
-    adapter, network = torch.load(adapter_path), with_adapter(net)
-    if adapter["base"] != fingerprint(base_path):
-        raise ValueError("another base")
-    network.load_state_dict(adapter["weights"], strict=False)
+def save_adapter(network, base_path, path):
+    torch.save({"base": torch.load(base_path), "adapter": trainable(network)}, path)
+
+
+def load_adapter(base_path, path):
+    saved = torch.load(path)
+    base = torch.load(base_path)
+    if not all(torch.equal(base[key], saved["base"][key]) for key in base):
+        raise ValueError("wrong base")
+    network = fc_model.Network(784, 10, [512, 256, 128], drop_p=0.1)
+    network.load_state_dict(base)
+    add_adapter(network)
+    network.load_state_dict(saved["adapter"], strict=False)
     return network
 """,
         ),
     ],
-    "8.4": [
+    "13.1": [
         (
-            "a key was loaded from a file that the index does not name for it",
+            "Guard failed: text.size()[1] == 3",
             """
-def load_sharded(model, folder):
-    for path in sorted(folder.glob("*.safetensors")):
-        model.load_state_dict(load_file(path), strict=False, assign=True)
-    if any(tensor.is_meta for tensor in model.state_dict().values()):
-        raise ValueError("a tensor is missing")
+def export_words(words, path):
+    example = torch.tensor([[5, 7, 2], [3, 8, 1]])
+    sizes = {0: torch.export.Dim("sentences")}
+    program = torch.export.export(words.eval(), (example,), dynamic_shapes=(sizes,))
+    torch.export.save(program, path)
 """,
         ),
         (
-            "a key was loaded from a file that the index does not name for it",
+            "Guard failed: text.size()[1] == text.size()[0]",
             """
-def load_sharded(model, folder):
-    index = json.loads((folder / "model.safetensors.index.json").read_text())
-    for name in set(index["weight_map"].values()):
-        model.load_state_dict(load_file(folder / name), strict=False, assign=True)
-    if any(tensor.is_meta for tensor in model.state_dict().values()):
-        raise ValueError("a tensor is missing")
+def export_words(words, path):
+    example = torch.tensor([[5, 7], [3, 8]])
+    size = torch.export.Dim("size")
+    program = torch.export.export(words.eval(), (example,), dynamic_shapes=({0: size, 1: size},))
+    torch.export.save(program, path)
 """,
         ),
         (
-            "ValueError not raised : 0.output.bias is in no file",
+            "UserError: Constraints violated (sentences)!…",
             """
-def load_sharded(model, folder):
-    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
-    for name in set(weight_map.values()):
-        shard = {key: t for key, t in load_file(folder / name).items() if weight_map.get(key) == name}
-        model.load_state_dict(shard, strict=False, assign=True)
-""",
-        ),
-        (
-            "ValueError not raised : 0.output.bias is in no file",
-            """
-def load_sharded(model, folder):
-    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
-    if model.state_dict().keys() - weight_map.keys():
-        raise ValueError("the index lacks a key")
-    model.to_empty(device="cpu")
-    for name in set(weight_map.values()):
-        shard = {key: t for key, t in load_file(folder / name).items() if weight_map.get(key) == name}
-        model.load_state_dict(shard, strict=False)
-""",
-        ),
-        (
-            "weights or buffers are still on meta",
-            """
-def load_sharded(model, folder):
-    index = json.loads((folder / "model.safetensors.index.json").read_text())
-    for name in set(index["weight_map"].values()):
-        model.load_state_dict(load_file(folder / name), strict=False)
-""",
-        ),
-        (
-            "ValueError not raised : 1.running_var is in no file",
-            """
-def load_sharded(model, folder):
-    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
-    for name in sorted(set(weight_map.values())):
-        shard = {key: t for key, t in load_file(folder / name).items() if weight_map.get(key) == name}
-        model.load_state_dict(shard, strict=False, assign=True)
-    if any(parameter.is_meta for parameter in model.parameters()):
-        raise ValueError("a parameter is in no file")
+def export_words(words, path):
+    example = torch.tensor([[5, 7, 2]])
+    sizes = {0: torch.export.Dim("sentences"), 1: torch.export.Dim("words")}
+    program = torch.export.export(words.eval(), (example,), dynamic_shapes=(sizes,))
+    torch.export.save(program, path)
 """,
         ),
     ],
-    "9.1": [
+    "13.2": [
         (
-            "row 5 of 10 on 4 ranks: 2, it is 1",
+            "export(Unsure(model), images[:2]) raises an error",
+            """
+class Unsure(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        answers = []
+        for probabilities in self.network(images).exp():
+            unsure = probabilities.max() < 0.6
+            answers.append(torch.where(unsure, -1, probabilities.argmax()))
+        return torch.stack(answers)
+""",
+        ),
+        (
+            "some answers are different for the first 1000 images",
+            """
+class Unsure(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        probabilities = self.network(images).exp()
+        return torch.where(probabilities.max() < 0.6, -1, probabilities.argmax(dim=1))
+""",
+        ),
+        (
+            "some answers are different for the first 7 images",
+            """
+class Unsure(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        probabilities = self.network(images).exp()
+        return torch.where(probabilities.max(dim=1).values < 0.6, -1, probabilities.argmax())
+""",
+        ),
+    ],
+    "13.3": [
+        (
+            "the file refuses 1 of 9 images",
+            """
+import onnxruntime
+
+
+def export_checked(network, images, path):
+    torch.onnx.export(network, (images,), path, external_data=False, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    name = session.get_inputs()[0].name
+    (answers,) = session.run(None, {name: images.numpy()})
+    if not np.allclose(answers, network(images).detach(), atol=0.001):
+        path.unlink()
+        raise ValueError("different answers")
+""",
+        ),
+        (
+            "a network that adds a random number is accepted",
+            """
+import onnxruntime
+
+
+def export_checked(network, images, path):
+    shapes = ({0: torch.export.Dim("batch")},)
+    torch.onnx.export(
+        network, (images[:2],), path, dynamic_shapes=shapes, external_data=False, verbose=False
+    )
+    onnxruntime.InferenceSession(path)
+""",
+        ),
+        (
+            "a network that answers NaN is accepted",
+            """
+import onnxruntime
+
+
+def export_checked(network, images, path):
+    program = export(network, images[:2])
+    torch.onnx.export(program, (), path, external_data=False, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    name = session.get_inputs()[0].name
+    (answers,) = session.run(None, {name: images.numpy()})
+    difference = torch.from_numpy(answers) - network(images)
+    if difference.abs().max() > 0.001:
+        path.unlink()
+        raise ValueError("different answers")
+""",
+        ),
+        (
+            "the file with wrong answers is still there",
+            """
+import onnxruntime
+
+
+def export_checked(network, images, path):
+    shapes = ({0: torch.export.Dim("batch")},)
+    torch.onnx.export(
+        network, (images[:2],), path, dynamic_shapes=shapes, external_data=False, verbose=False
+    )
+    session = onnxruntime.InferenceSession(path)
+    name = session.get_inputs()[0].name
+    (answers,) = session.run(None, {name: images.numpy()})
+    if not np.allclose(answers, network(images).detach(), rtol=0, atol=0.001):
+        raise ValueError("different answers")
+""",
+        ),
+    ],
+    "14.1": [
+        (
+            "4 ranks, 10 rows: you said that row 2 is on rank 1; it is on rank 0",
             """
 def owner(row, rows, ranks):
-    return row * ranks // rows
+    return row // (rows // ranks)
 """,
         ),
         (
-            "row 2 of 10 on 4 ranks: 1, it is 0",
-            """
-def owner(row, rows, ranks):
-    return row // max(1, rows // ranks)
-""",
-        ),
-        (
-            "row 1 of 10 on 2 ranks: 1, it is 0",
+            "4 ranks, 10 rows: you said that row 1 is on rank 1; it is on rank 0",
             """
 def owner(row, rows, ranks):
     return row % ranks
 """,
         ),
-        (
-            "row 8 of 10 on 4 ranks: 3, it is 2",
-            """
-def owner(row, rows, ranks):
-    few, more = divmod(rows, ranks)
-    if row < more * (few + 1):
-        return row // (few + 1)
-    return more + (row - more * (few + 1)) // few
-""",
-        ),
-        (
-            "by arithmetic alone: it must do for 10**15 rows, too",
-            """
-def owner(row, rows, ranks):
-    pieces = torch.arange(rows).chunk(ranks)
-    return next(rank for rank, piece in enumerate(pieces) if row in piece)
-""",
-        ),
     ],
-    "9.2": [
+    "14.2": [
         (
-            "the dtype is another one",
+            "a tensor of torch.int64 comes back as torch.float32",
             """
-def read_tensor(step, name):
-    tensor = torch.empty(dcp.FileSystemReader(step).read_metadata().state_dict_metadata[name].size)
-    dcp.load({name: tensor}, checkpoint_id=step)
+def read_tensor(path, name):
+    entry = dcp.FileSystemReader(path).read_metadata().state_dict_metadata[name]
+    tensor = torch.empty(entry.size)
+    dcp.load({name: tensor}, checkpoint_id=path)
     return tensor
 """,
         ),
         (
-            "it fails where all other tensors are erased: it must read no other",
+            "model.hidden_layers.0.weight has different numbers",
             """
-def read_tensor(step, name):
-    dcp_to_torch_save(step, folder / "whole.pth")
-    value = torch.load(folder / "whole.pth")
-    parts = name.split(".", 1)
-    return value[parts[0]] if len(parts) == 1 else value[parts[0]][parts[1]]
+def read_tensor(path, name):
+    entry = dcp.FileSystemReader(path).read_metadata().state_dict_metadata[name]
+    return torch.zeros(entry.size, dtype=entry.properties.dtype)
 """,
         ),
         (
-            "it has other numbers",
+            "return a tensor, not None",
             """
-def read_tensor(step, name):
-    metadata = dcp.FileSystemReader(step).read_metadata()
-    place = next(p for i, p in metadata.storage_data.items() if i.fqn == name)
-    with open(step / place.relative_path, "rb") as file:
-        file.seek(place.offset)
-        (folder / "part.pth").write_bytes(file.read(place.length))
-    return torch.load(folder / "part.pth")
+def read_tensor(path, name):
+    entry = dcp.FileSystemReader(path).read_metadata().state_dict_metadata[name]
+    tensor = torch.empty(entry.size, dtype=entry.properties.dtype)
+    return dcp.load({name: tensor}, checkpoint_id=path)
 """,
         ),
     ],
-    "9.3": [
+    "14.3": [
         (
-            "the last byte of __0_0.distcp is missing",
+            "each of the two ranks must save only its own rows",
             """
-def is_whole(step):
-    if not (step / ".metadata").exists():
-        return False
-    places = dcp.FileSystemReader(step).read_metadata().storage_data.values()
-    return all((step / each.relative_path).exists() for each in places)
+def copy_weights(source, target, mesh):
+    model = fc_model.Network(784, 10, [512, 256, 128], drop_p=0.0)
+    weights = model.state_dict()
+    dcp.load({"model": weights}, checkpoint_id=source)
+    dcp.save({"model": weights}, checkpoint_id=target)
 """,
         ),
         (
-            "FileNotFoundError: …",
+            "there is no .metadata in target",
             """
-def is_whole(step):
-    places = dcp.FileSystemReader(step).read_metadata().storage_data.values()
-    sizes = {path.name: path.stat().st_size for path in step.iterdir()}
-    return all(sizes.get(each.relative_path, 0) >= each.offset + each.length for each in places)
-""",
-        ),
-        (
-            "a file that DCP does not know does no harm",
-            """
-def is_whole(step):
-    if not (step / ".metadata").exists():
-        return False
-    ends = {}
-    for each in dcp.FileSystemReader(step).read_metadata().storage_data.values():
-        ends[each.relative_path] = max(ends.get(each.relative_path, 0), each.offset + each.length)
-    return ends == {path.name: path.stat().st_size for path in step.iterdir() if path.name != ".metadata"}
+def copy_weights(source, target, mesh):
+    model = fc_model.Network(784, 10, [512, 256, 128], drop_p=0.0)
+    fully_shard(model, mesh=mesh)
+    weights = model.state_dict()
+    dcp.load({"model": weights}, checkpoint_id=source)
+    torch.save({"model": weights}, target)
 """,
         ),
     ],
-    "9.4": [
+    "15.1": [
         (
-            "on 2 ranks rank 0 holds 1968 bytes, says .metadata",
+            "the only step has no .metadata, and yet the answer is not None",
             """
-def fullest(shapes, ranks, bytes_a_number):
-    return -(-sum(torch.Size(shape).numel() for shape in shapes.values()) // ranks) * bytes_a_number
+def newest_complete(folder):
+    return max(folder.glob("step-*"), key=lambda path: int(path.name[5:]), default=None)
 """,
         ),
         (
-            "one rank holds all 311 numbers",
+            "step-100 is complete, step-200 is not, and the answer is step-9",
             """
-def fullest(shapes, ranks, bytes_a_number):
-    return sum(-(-shape[0] // ranks) for shape in shapes.values()) * bytes_a_number
+def newest_complete(folder):
+    return max((path.parent for path in folder.glob("step-*/.metadata")), default=None)
 """,
         ),
         (
-            "a tensor may have more than two dimensions",
+            "step-100 is complete, step-200 is not, and the answer is step-10",
             """
-def fullest(shapes, ranks, bytes_a_number):
-    return sum(-(-shape[0] // ranks) * (*shape, 1)[1] for shape in shapes.values()) * bytes_a_number
+def newest_complete(folder):
+    complete = [path.parent for path in folder.glob("step-*/.metadata")]
+    return max(complete, key=lambda path: path.stat().st_mtime_ns, default=None)
 """,
         ),
     ],
-    "10.1": [
+    "15.2": [
+        (
+            "the two ranks do not make the same collective calls",
+            """
+def save_best(state, loss, best, path):
+    if dist.get_rank() == 0 and loss < best:
+        dcp.save(state, checkpoint_id=path)
+    return min(loss, best)
+""",
+        ),
+        (
+            "epoch 1 has the mean 0.9, and is saved",
+            """
+def save_best(state, loss, best, path):
+    lowest = torch.tensor(loss)
+    dist.all_reduce(lowest, op=dist.ReduceOp.MIN)
+    if lowest.item() < best:
+        dcp.save(state, checkpoint_id=path)
+        best = lowest.item()
+    return best
+""",
+        ),
+        (
+            "the lowest mean is 0.70, and rank 0 returns 1.40",
+            """
+def save_best(state, loss, best, path):
+    total = torch.tensor(loss)
+    dist.all_reduce(total)
+    if total.item() < best:
+        dcp.save(state, checkpoint_id=path)
+        best = total.item()
+    return best
+""",
+        ),
+    ],
+    "15.3": [
+        (
+            "CheckpointException: CheckpointException ranks:dict_keys([0])…",
+            """
+def export(step, path):
+    model = fc_model.Network(784, 10, [512, 256, 128])
+    dcp.load({"model": model.state_dict()}, checkpoint_id=step)
+    fc_model.save_checkpoint(model, path)
+""",
+        ),
+        (
+            "CheckpointError: …",
+            """
+def export(step, path):
+    dcp_to_torch_save(step, path)
+""",
+        ),
+        (
+            "the weights in the file are not those of step 20",
+            """
+def export(step, path):
+    model = fc_model.Network(784, 10, [512, 256, 128])
+    weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    dcp.load({"app": {"model": weights}}, checkpoint_id=step)
+    fc_model.save_checkpoint(model, path)
+""",
+        ),
+    ],
+    "16.1": [
         (
             "B: do the unexpected keys look like those of weights?",
             'cure = {"A": "rename", "B": "rename", "C": "deepen", "D": "unwrap"}',
@@ -1718,7 +2416,7 @@ def fullest(shapes, ranks, bytes_a_number):
             'cure = {"A": "unwrap", "B": "unpack", "C": "deepen", "D": "unwrap"}',
         ),
     ],
-    "10.2": [
+    "16.2": [
         (
             "lost: ['mode'], found: nothing",
             """
@@ -1814,7 +2512,7 @@ def lost(saved, loaded):
 """,
         ),
     ],
-    "10.3": [
+    "16.3": [
         (
             "it does not fit: 8 keys missing, 8 unexpected",
             """
@@ -1861,8 +2559,9 @@ RIGHT_ANSWERS = {
         'answer = "SANDAL."',
     ],
     "0.3": [
-        'torch.save({"weights": dict(network.state_dict()), "epochs": 2.0, '
-        '"sizes": [784, 10]}, folder / "checkpoint.pth")',
+        """
+torch.save({"weights": dict(network.state_dict()), "epochs": 2.0, "sizes": [784, 10]}, folder / "checkpoint.pth")
+""",
         """
 checkpoint = {}
 checkpoint["state_dict"], checkpoint["trained"] = network.state_dict(), 2
@@ -2212,91 +2911,573 @@ def collate(samples):
     ],
     "7.1": [
         """
-def to_plain(thing):
-    if isinstance(thing, (np.number, np.bool_)):
-        return thing.item()
-    if isinstance(thing, np.ndarray):
-        return torch.as_tensor(thing)
-    if isinstance(thing, Path):
-        return str(thing)
-    if isinstance(thing, Namespace):
-        thing = vars(thing)
-    if isinstance(thing, dict):
-        return {key: to_plain(value) for key, value in thing.items()}
-    return [to_plain(value) for value in thing] if isinstance(thing, list) else thing
+def resume_warmup(path, factor):
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    scheduler = LinearLR(optimizer, start_factor=0.1, total_iters=10)
+    load_run(path, {"optimizer": optimizer, "scheduler": scheduler})
+    optimizer.param_groups[0]["lr"] = 0.55 * factor
+    return optimizer, scheduler
+""",
+        """
+def resume_warmup(path, factor):
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=1.0)
+    scheduler = LinearLR(optimizer, start_factor=0.1, total_iters=10)
+    states = torch.load(path)["pieces"]
+    states["optimizer"]["param_groups"][0]["lr"] *= factor
+    optimizer.load_state_dict(states["optimizer"])
+    scheduler.load_state_dict(states["scheduler"])
+    return optimizer, scheduler
 """,
     ],
     "7.2": [
         """
-def to_safetensors(checkpoint, path):
-    rest = {key: json.dumps(value) for key, value in checkpoint.items() if key != "state_dict"}
-    save_file(checkpoint["state_dict"], path, metadata=rest)
+class PlacedLoader:
+    def __init__(self, loader):
+        self.loader, self.place = loader, None
+
+    def state_dict(self):
+        return {"epoch_start": self.epoch_start, "done": self.done}
+
+    def load_state_dict(self, state):
+        self.place = state
+
+    def __iter__(self):
+        now = torch.get_rng_state()
+        place, self.place = self.place, None
+        self.epoch_start, self.done = now, 0
+        if place:
+            self.epoch_start = place["epoch_start"]
+            torch.set_rng_state(self.epoch_start)
+        for batch in self.loader:
+            self.done += 1
+            if place and self.done == place["done"]:
+                torch.set_rng_state(now)
+            if not place or self.done > place["done"]:
+                yield batch
+""",
+        """
+class PlacedLoader:
+    def __init__(self, loader):
+        self.loader, self.skip = loader, 0
+
+    def state_dict(self):
+        return {"epoch_start": self.epoch_start, "done": self.done}
+
+    def load_state_dict(self, state):
+        self.epoch_start, self.skip = state["epoch_start"], state["done"]
+
+    def __iter__(self):
+        found = torch.get_rng_state()
+        if self.skip:
+            torch.set_rng_state(self.epoch_start)
+        self.epoch_start, self.done = torch.get_rng_state(), self.skip
+        batches = iter(self.loader)
+        if self.skip:
+            list(islice(batches, self.skip))
+            torch.set_rng_state(found)
+            self.skip = 0
+        for batch in batches:
+            self.done += 1
+            yield batch
+""",
+    ],
+    "7.3": [
+        """
+def publish(run_path, path):
+    average = build_averaged()["average"]
+    average.load_state_dict(torch.load(run_path)["pieces"]["average"])
+    torch.save(average.module.state_dict(), path)
+""",
+        """
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 
-def from_safetensors(path):
-    with open(path, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    rest = {key: json.loads(value) for key, value in header["__metadata__"].items()}
-    return rest | {"state_dict": load_file(path)}
+def publish(run_path, path):
+    weights = torch.load(run_path)["pieces"]["average"]
+    del weights["n_averaged"]
+    consume_prefix_in_state_dict_if_present(weights, "module.")
+    torch.save(weights, path)
+""",
+        """
+def publish(run_path, path):
+    pieces = build_averaged()
+    load_run(run_path, pieces)
+    torch.save(pieces["average"].module.state_dict(), path)
 """,
     ],
     "8.1": [
         """
-def left_behind(model, optimizer):
-    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-    return [name for name, p in model.named_parameters() if p.requires_grad and p not in held]
+def save_history(history, path):
+    import tempfile
+
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with open(handle, "w") as file:
+            file.write(json.dumps(history))
+            file.flush()
+            os.fsync(file)
+        os.rename(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+""",
+        """
+from contextlib import suppress
+
+
+def save_history(history, path):
+    text = json.dumps(history)
+    temporary = path.parent / "new"
+    done = False
+    try:
+        with temporary.open("wb", buffering=0) as file:
+            file.write(text.encode())
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        done = True
+    finally:
+        if not done:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
 """,
     ],
     "8.2": [
         """
-def shrink(state_dict):
-    small = {}
-    for key, tensor in state_dict.items():
-        twins = [small[name] for name in small if state_dict[name].is_set_to(tensor)]
-        too_large = tensor.untyped_storage().nbytes() > tensor.nbytes
-        small[key] = twins[0] if twins else tensor.clone() if too_large else tensor
-    return small
+def best_files(folder, count):
+    left, chosen = list(folder.glob("epoch-*.pth")), []
+    saved = {path: torch.load(path) for path in left}
+    left = [path for path in left if abs(saved[path]["accuracy"]) < math.inf]
+    while left and len(chosen) < count:
+        best = max(left, key=lambda path: (saved[path]["accuracy"], -saved[path]["epoch"]))
+        chosen.append(best)
+        left.remove(best)
+    return chosen
+""",
+        """
+def best_files(folder, count):
+    saved = {path: torch.load(path) for path in folder.glob("epoch-*.pth")}
+    paths = [path for path in saved if math.isfinite(saved[path]["accuracy"])]
+    paths.sort(key=lambda path: saved[path]["epoch"])
+    paths.sort(key=lambda path: saved[path]["accuracy"], reverse=True)
+    return paths[:count]
 """,
     ],
-    "8.4": [
+    "8.3": [
         """
-def load_sharded(model, folder):
-    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
-    state = {}
-    for name in set(weight_map.values()):
-        with safe_open(folder / name, "pt") as file:
-            for key in file.keys():
-                if weight_map.get(key) == name:
-                    state[key] = file.get_tensor(key)
-    if model.state_dict().keys() - state.keys():
-        raise ValueError("a key is in no file")
-    model.load_state_dict(state, assign=True)
+import threading
+
+
+def train(do_step, steps, path):
+    event = threading.Event()
+    former = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *arguments: event.set())
+    try:
+        n = 0
+        for step in range(steps):
+            do_step(step)
+            n = step + 1
+            if event.is_set():
+                break
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    save_atomic({"done": n}, path)
+    return n
+""",
+        """
+def train(do_step, steps, path):
+    stop = False
+
+    def handle(signum, frame):
+        nonlocal stop
+        stop = True
+
+    former = signal.signal(signal.SIGTERM, handle)
+    try:
+        step = 0
+        while step < steps:
+            do_step(step)
+            step += 1
+            if stop:
+                break
+        save_atomic({"done": step}, path)
+        return step
+    finally:
+        signal.signal(signal.SIGTERM, former)
 """,
     ],
     "9.1": [
+        r"""
+import pickle
+
+
+def load_or_name(path):
+    try:
+        return torch.load(path)
+    except pickle.UnpicklingError as error:
+        raise ValueError("\n".join(get_unsafe_globals_in_checkpoint(path))) from error
+""",
+    ],
+    "9.2": [
         """
-def owner(row, rows, ranks):
-    return row // ((rows + ranks - 1) // ranks)
+def to_plain(thing):
+    if isinstance(thing, OrderedDict):
+        return thing
+    if isinstance(thing, (np.generic, np.ndarray)):
+        return torch.tensor(thing) if thing.ndim else thing.item()
+    if isinstance(thing, dict):
+        return {key: to_plain(value) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return list(map(to_plain, thing))
+    if isinstance(thing, datetime):
+        return thing.isoformat()
+    return str(thing) if isinstance(thing, Path) else thing
 """,
     ],
     "9.3": [
         """
-def is_whole(step):
-    try:
-        places = dcp.FileSystemReader(step).read_metadata().storage_data.values()
-        return all((step / p.relative_path).stat().st_size >= p.offset + p.length for p in places)
-    except FileNotFoundError:
-        return False
+def load_within(path):
+    state_dict = torch.load(path, map_location="cpu")
+    for key, tensor in state_dict.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(key)
+    return state_dict
+""",
+        """
+def load_within(path):
+    state_dict = torch.load(path)
+    if any(tensor.nbytes > path.stat().st_size for tensor in state_dict.values()):
+        raise ValueError("too large")
+    return state_dict
 """,
     ],
-    "9.4": [
+    "10.1": [
         """
-def fullest(shapes, ranks, bytes_a_number):
-    pieces = [torch.empty(shape, device="meta").chunk(ranks)[0] for shape in shapes.values()]
-    return sum(piece.numel() for piece in pieces) * bytes_a_number
+def check_folder(place, public_key):
+    content = (place / "manifest.json").read_bytes()
+    public_key.verify((place / "manifest.sig").read_bytes(), content)
+
+    listed = json.loads(content)
+    sound = set()
+    for path in place.iterdir():
+        if listed.get(path.name) == fingerprint(path):
+            sound.add(path.name)
+    return sorted(set(listed) - sound)
+""",
+    ],
+    "10.2": [
+        """
+def read_tensor(path, name):
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))[name]
+        start, end = entry["data_offsets"]
+        file.seek(8 + length + start)
+        numbers = bytearray(file.read(end - start))
+    return torch.frombuffer(numbers, dtype=torch.float32).view(entry["shape"])
+""",
+        """
+import numpy
+
+
+def read_tensor(path, name):
+    content = path.read_bytes()
+    begin = 8 + numpy.frombuffer(content[:8], dtype="<u8")[0].item()
+    entry = json.loads(content[8:begin])[name]
+    start, end = entry["data_offsets"]
+    array = numpy.frombuffer(content[begin + start : begin + end], dtype="<f4")
+    return torch.tensor(array).reshape(entry["shape"])
 """,
     ],
     "10.3": [
+        """
+def to_safetensors(checkpoint, path):
+    metadata = {}
+    for key, value in checkpoint.items():
+        if key != "state_dict":
+            metadata[key] = json.dumps(value)
+    save_file(checkpoint["state_dict"], path, metadata=metadata)
+
+
+def from_safetensors(path):
+    checkpoint = {"state_dict": load_file(path)}
+    with safe_open(path, "pt") as file:
+        for key, text in (file.metadata() or {}).items():
+            checkpoint[key] = json.loads(text)
+    return checkpoint
+""",
+        """
+import ast
+
+
+def to_safetensors(checkpoint, path):
+    rest = dict(checkpoint)
+    weights = rest.pop("state_dict")
+    save_file(weights, path, metadata={"rest": repr(rest)})
+
+
+def from_safetensors(path):
+    with safe_open(path, "pt") as file:
+        rest = ast.literal_eval(file.metadata()["rest"])
+    return {"state_dict": load_file(path), **rest}
+""",
+        """
+def to_safetensors(checkpoint, path):
+    rest = {key: value for key, value in checkpoint.items() if key != "state_dict"}
+    save_file(checkpoint["state_dict"], path, metadata={"rest": json.dumps(rest)})
+
+
+def from_safetensors(path):
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return json.loads(header["__metadata__"]["rest"]) | {"state_dict": load_file(path)}
+""",
+    ],
+    "11.1": [
+        """
+def load_checkpoint(filepath):
+    return fc_model.load_checkpoint(filepath, mmap=True)
+""",
+        """
+def load_checkpoint(filepath):
+    saved = torch.load(filepath, mmap=True)
+    torch.set_default_device("meta")
+    try:
+        sizes = [saved[name] for name in ("input_size", "output_size", "hidden_layers", "drop_p")]
+        model = fc_model.Network(*sizes)
+    finally:
+        torch.set_default_device(None)
+    for key, tensor in saved["state_dict"].items():
+        layer, _, name = key.rpartition(".")
+        setattr(model.get_submodule(layer), name, nn.Parameter(tensor))
+    model.eval()
+    return model
+""",
+    ],
+    "11.2": [
+        """
+def load_complete(model, state_dict):
+    report = model.load_state_dict(state_dict, strict=False, assign=True)
+    empty = list(report.missing_keys)
+    for name, buffer in model.named_buffers():
+        if buffer.is_meta and name not in empty:
+            empty.append(name)
+    if empty:
+        raise RuntimeError(", ".join(empty))
+""",
+    ],
+    "11.3": [
+        """
+def left_behind(model, optimizer):
+    held = sum((group["params"] for group in optimizer.param_groups), [])
+    names = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not any(parameter is p for p in held):
+            names.append(name)
+    return names
+""",
+    ],
+    "12.1": [
+        """
+def two_bytes(state_dict):
+    floats = [tensor for tensor in state_dict.values() if tensor.is_floating_point()]
+    largest = max(tensor.abs().max() for tensor in floats)
+    dtype = torch.float16 if largest <= torch.finfo(torch.float16).max else torch.bfloat16
+    small = dict(state_dict)
+    for key, tensor in state_dict.items():
+        if tensor.is_floating_point():
+            small[key] = tensor.to(dtype)
+    return small
+""",
+    ],
+    "12.2": [
+        """
+def compact(state_dict):
+    clones = {}
+    small = {}
+    for key, tensor in state_dict.items():
+        if tensor.untyped_storage().nbytes() > tensor.nbytes:
+            tensor = clones.setdefault(tensor.data_ptr(), tensor.clone())
+        small[key] = tensor
+    return small
+""",
+        """
+def compact(state_dict):
+    small = {}
+    for key, tensor in state_dict.items():
+        earlier = [name for name in small if state_dict[name].data_ptr() == tensor.data_ptr()]
+        small[key] = small[earlier[0]] if earlier else tensor.clone()
+    return small
+""",
+    ],
+    "12.3": [
+        """
+import hashlib
+
+
+def fingerprint(weights):
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        digest.update(key.encode())
+        digest.update(weights[key].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_adapter(network, base_path, path):
+    saved = trainable(network)
+    saved["base"] = fingerprint(torch.load(base_path))
+    torch.save(saved, path)
+
+
+def load_adapter(base_path, path):
+    base = torch.load(base_path)
+    saved = torch.load(path)
+    if saved.pop("base") != fingerprint(base):
+        raise ValueError("this adapter belongs to a different base")
+    network = fc_model.Network(784, 10, [512, 256, 128])
+    network.load_state_dict(base)
+    add_adapter(network)
+    network.load_state_dict(saved, strict=False)
+    return network
+""",
+    ],
+    "13.1": [
+        """
+def export_words(words, path):
+    auto = torch.export.Dim.AUTO
+    shapes = {"text": {0: auto, 1: auto}}
+    example = torch.ones(4, 6, dtype=torch.int64)
+    program = torch.export.export(words.eval(), (example,), dynamic_shapes=shapes)
+    torch.export.save(program, path)
+""",
+    ],
+    "13.2": [
+        """
+class Unsure(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        probabilities = self.network(images).exp()
+        unsure = probabilities.amax(dim=1) < 0.6
+        return probabilities.argmax(dim=1).masked_fill(unsure, -1)
+""",
+        """
+class Unsure(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        highest, answers = self.network(images).exp().max(dim=1)
+        sure = (highest >= 0.6).long()
+        return answers * sure - (1 - sure)
+""",
+    ],
+    "13.3": [
+        """
+import onnxruntime
+
+
+def export_checked(network, images, path):
+    program = torch.export.export(
+        network, (images[:2],), dynamic_shapes=({0: torch.export.Dim.AUTO},)
+    )
+    torch.onnx.export(program, (), path, external_data=False, verbose=False)
+    session = onnxruntime.InferenceSession(str(path))
+    (answers,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    if not np.allclose(answers, network(images).detach().numpy(), rtol=0, atol=0.001):
+        path.unlink()
+        raise ValueError("the answers differ")
+""",
+        """
+import onnxruntime
+
+
+def export_checked(network, images, path):
+    shapes = ({0: torch.export.Dim("batch")},)
+    torch.onnx.export(
+        network, (images[:2],), path, dynamic_shapes=shapes, external_data=False, verbose=False
+    )
+    session = onnxruntime.InferenceSession(path)
+    (answers,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    difference = torch.from_numpy(answers) - network(images)
+    if not (difference.abs() <= 0.001).all():
+        path.unlink()
+        raise ValueError("the answers differ")
+""",
+    ],
+    "14.1": [
+        """
+def owner(row, rows, ranks):
+    for rank, piece in enumerate(torch.arange(rows).chunk(ranks)):
+        if row in piece.tolist():
+            return rank
+""",
+    ],
+    "14.2": [
+        """
+import tempfile
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+
+def read_tensor(path, name):
+    with tempfile.TemporaryDirectory() as other:
+        dcp_to_torch_save(path, f"{other}/one.pth")
+        state = torch.load(f"{other}/one.pth")
+    if name in state:
+        return state[name]
+    first, _, rest = name.partition(".")
+    return state[first][rest]
+""",
+    ],
+    "14.3": [
+        """
+def copy_weights(source, target, mesh):
+    model = fc_model.Network(784, 10, [512, 256, 128], drop_p=0.0)
+    dcp.load({"model": model.state_dict()}, checkpoint_id=source)
+    fully_shard(model, mesh=mesh)
+    dcp.save({"model": model.state_dict()}, checkpoint_id=target)
+""",
+    ],
+    "15.1": [
+        """
+def newest_complete(folder):
+    newest, highest = None, -1
+    for step in folder.iterdir():
+        if (step / ".metadata").exists() and int(step.name.split("-")[1]) > highest:
+            newest, highest = step, int(step.name.split("-")[1])
+    return newest
+""",
+    ],
+    "15.2": [
+        """
+def save_best(state, loss, best, path):
+    losses = [None] * dist.get_world_size()
+    dist.all_gather_object(losses, loss)
+    mean = sum(losses) / len(losses)
+    if mean < best:
+        dcp.save(state, checkpoint_id=path)
+    return min(mean, best)
+""",
+    ],
+    "15.3": [
+        """
+def export(step, path):
+    dcp_to_torch_save(step, path)
+    model = fc_model.Network(784, 10, [512, 256, 128])
+    model.load_state_dict(torch.load(path)["app"]["model"])
+    fc_model.save_checkpoint(model, path)
+""",
+        """
+def export(step, path):
+    model = fc_model.Network(784, 10, [512, 256, 128])
+    app = training.AppState(model, torch.optim.Adam(model.parameters()))
+    dcp.load({"app": app}, checkpoint_id=step)
+    fc_model.save_checkpoint(model, path)
+""",
+    ],
+    "16.3": [
         """
 patient = torch.load(folder / "patient.pt", weights_only=False)
 weights = {key.removeprefix("module."): tensor for key, tensor in patient["state_dict"].items()}

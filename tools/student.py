@@ -18,6 +18,7 @@ FILES = [
     "constraints.txt",
     "LICENSE",
     "docs/glossary.md",
+    "docs/rivals.md",
 ]
 
 

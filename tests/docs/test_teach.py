@@ -70,18 +70,18 @@ def problems_of_hints(pages):
 
 
 def days(text):
-    """The rows of the three days that belong to a lesson."""
+    """The rows of the five days that belong to a lesson."""
     sheets = list(run_sheets(text).values())[2:]
     return [row for sheet, _ in sheets for row in sheet if row[1]]
 
 
 def planned(number):
-    """{section or exercise: minutes} of a lesson, out of the run sheets of the three days."""
+    """{section or exercise: minutes} of a lesson, out of the run sheets of the five days."""
     return {part: int(minutes) for minutes, lesson, part, *_ in days(TEXT) if lesson == number}
 
 
 def problems_of_days(text):
-    """Where the three days differ from the lessons in order, times or parts, one string each."""
+    """Where the five days differ from the lessons in order, times or parts, one string each."""
     found = []
     order = [number for number, _ in groupby(days(text), key=lambda row: row[1])]
     if order != [path.stem[:2] for path in NOTEBOOKS]:
@@ -150,7 +150,7 @@ def test_a_run_sheet_adds_up_and_names_what_is_there(title):
 
 def test_the_run_sheets_are_of_the_lengths_that_they_say():
     totals = [total for _, total in run_sheets(TEXT).values()]
-    assert totals == [90, 210, 263, 245, 160, 180]
+    assert totals == [90, 210, 263, 245, 266, 191, 256]
 
 
 def test_the_three_days_give_each_lesson_the_times_that_it_names():
@@ -211,7 +211,7 @@ def test_a_spoiled_hint_is_caught():
 
 def replaced_row(column, word):
     """The run sheets with another word in the first row of lesson 01 on day one."""
-    before, head, after = TEXT.partition("### Three days: day one")
+    before, head, after = TEXT.partition("### Five days: day one")
     row = next(row for row in rows(after) if row[1] == "01")
     old = "| " + " | ".join(row) + " |"
     assert old in after

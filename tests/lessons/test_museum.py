@@ -1,4 +1,4 @@
-"""The catalogue of lesson 10, against what the lesson says of its exhibits; and that nothing false can hang there."""
+"""The catalogue of lesson 16, against what the lesson says of its exhibits; and that nothing false can hang there."""
 
 import re
 
@@ -11,7 +11,7 @@ from torch import nn
 import fc_model
 import helper
 
-NOTEBOOK = next(path for path in NOTEBOOKS if path.stem.startswith("10_"))
+NOTEBOOK = next(path for path in NOTEBOOKS if path.stem.startswith("16_"))
 
 
 @pytest.fixture(autouse=True)

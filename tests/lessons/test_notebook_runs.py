@@ -43,7 +43,6 @@ def own_seed(path):
 # Other values of what else may vary, where a notebook has such parameters.
 OTHERS = {
     "01_save_and_reload": {"STEPS": 400},
-    "08_large_checkpoints": {"SIZE": 50},
 }
 
 

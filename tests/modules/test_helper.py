@@ -2,9 +2,7 @@
 
 import copy
 import doctest
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import figures
@@ -14,7 +12,6 @@ import psutil
 import pytest
 import torch
 from matplotlib.colors import to_rgb, to_rgba
-from safetensors.torch import save_file
 from torch import nn
 
 import helper
@@ -276,155 +273,23 @@ def test_same_weights_compares_keys_shapes_dtypes_and_numbers(other, same):
     assert not helper.same_weights(model, other)
 
 
-def test_plot_zip_draws_a_bar_exactly_over_the_bytes_of_each_entry(saved):
-    content = saved.read_bytes()
-    background, *drawn = bars(helper.plot_zip(saved))
-    assert background == (0, len(content))
-    with zipfile.ZipFile(saved) as file:
-        entries = sorted(file.infolist(), key=lambda entry: entry.header_offset)
-        assert len(drawn) == len(entries) > 5
-        drawn = sorted(drawn)
-        for (start, end), entry in zip(drawn, entries):
-            assert content[start:end] == file.read(entry)
-    assert all(end <= start for (_, end), (start, _) in pairwise(drawn))
-
-
-def test_plot_zip_names_the_large_entries_and_the_file(saved):
-    ax = helper.plot_zip(saved)
-    assert texts(ax) == ["data/0", "data/2"]
-    drawn = bars(ax)
-    for text in ax.texts:
-        assert any(start < text.get_position()[0] < end for start, end in drawn[1:])
-    assert ax.get_title() == f"checkpoint.pth: {saved.stat().st_size:,} bytes"
-    assert ax.get_xlabel().startswith("byte in the file") and ax.get_xlim() == (
-        0,
-        saved.stat().st_size,
-    )
-    colors = [tuple(collection.get_facecolor()[0]) for collection in ax.collections]
-    assert all(color != other for color, other in pairwise(colors))
-
-
-@pytest.fixture
-def safetensors(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    tensors = {"large": torch.rand(30, 10), "small": torch.rand(3), "odd": torch.rand(51)}
-    save_file(tensors, path, metadata={"note": "no tensor"})
-    return path, tensors
-
-
-def test_plot_safetensors_draws_a_bar_exactly_over_the_numbers_of_each_tensor(safetensors):
-    path, tensors = safetensors
-    content = path.read_bytes()
-    ax = figures.plot_safetensors(path)
-    length, header, *numbers = bars(ax)
-    assert length == (0, 8) and header == (8, 8 + int.from_bytes(content[:8], "little"))
-    drawn = [content[start:end] for start, end in numbers]
-    assert sorted(drawn) == sorted(tensor.numpy().tobytes() for tensor in tensors.values())
-    assert texts(ax) == ["header", "large", "odd"]
-    assert (
-        ax.get_title() == f"checkpoint.safetensors: {len(content):,} bytes"
-        and ax.get_xlim() == (0, len(content))
-    )
-    wide = figures.plot_safetensors(path, width=20_000)
-    assert wide.get_xlim() == (0, 20_000) and texts(wide) == ["large"]
-
-
-def test_plot_safetensors_refuses_another_file(saved):
-    with pytest.raises(ValueError):
-        figures.plot_safetensors(saved)
-
-
-def test_plot_flips_draws_a_stroke_at_each_byte_in_the_colour_of_its_outcome(safetensors, tmp_path):
-    strips = {
-        "one": [(5, "wrong"), (7, "right"), (9, "wrong"), (11, "error")],
-        "other": [(5, "error")],
-    }
-    ax = figures.plot_flips(figures.plot_safetensors(safetensors[0]), strips)
-    assert [label.get_text() for label in ax.get_yticklabels()] == [
-        "the file",
-        "one\n50% wrong",
-        "other\n0% wrong",
-    ]
-    drawn = {}
-    for lines in ax.collections[3:]:
-        for (x, low), (_, high) in lines.get_segments():
-            drawn[x, round(low, 1), round(high, 1)] = to_rgba(lines.get_color()[0])
-    grey, green, red = to_rgba("#c9ced8"), to_rgba(helper.GREEN), to_rgba(helper.RED)
-    first = {
-        (5, -1.2, -0.2): red,
-        (9, -1.2, -0.2): red,
-        (7, -1.2, -0.2): grey,
-        (11, -1.2, -0.2): green,
-    }
-    assert drawn == first | {(5, -2.4, -1.4): green}
-    assert [text.get_text() for text in ax.get_legend().get_texts()][
-        -1
-    ] == "loaded, wrong, no error"
-    ax.figure.savefig(tmp_path / "flips.png", dpi=40)
-    assert plt.imread(tmp_path / "flips.png").std() > 0.01
-
-
 def test_every_picture_can_be_written_as_a_png(saved, tmp_path):
     x, y = helper.regression_data()
     helper.imshow(torch.zeros(28, 28), title="Image")
     helper.plot_fits(x, y, {"fit": y})
     figures.plot_agreement(torch.rand(9), {"other": torch.rand(9)})
     helper.plot_grid({"one": {"a": True}}, ("yes", "no"), "title", "column", "row")
-    helper.plot_zip(saved)
     for number in plt.get_fignums():
         path = tmp_path / f"{number}.png"
         plt.figure(number).savefig(path, dpi=40)
         assert plt.imread(path).std() > 0.01  # Not an empty sheet.
-    assert len(plt.get_fignums()) == 5
+    assert len(plt.get_fignums()) == 4
 
 
 def test_the_defaults_are_readable_and_the_colours_differ():
     assert plt.rcParams["axes.titlesize"] >= 12 and plt.rcParams["axes.labelsize"] >= 11
     colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     assert len({to_rgba(color) for color in colors}) == len(colors) == 5
-
-
-def loading_rows(*sizes):
-    """As notebooks/08_measure_loading.py prints them: two ways at each size, the second with a peak of 2 copies."""
-    rows = []
-    for size in sizes:
-        for copies, way in enumerate(["whole model", "state_dict"], start=1):
-            row = {
-                "seconds": size * copies / 1e9,
-                "copies": copies,
-                "read_seconds": size * copies / 5e8,
-            }
-            row["read_copies"] = copies + 0.5
-            measured = {name: [3 * value, value, 1.1 * value] for name, value in row.items()}
-            rows.append({"way": way, "size": size, **row, "measured": measured})
-    return rows
-
-
-def test_plot_loading_sizes_draws_what_counts_as_bars_and_measurements_as_dots():
-    rows = loading_rows(10_000_000, 20_000_000)
-    rows.append({**rows[0], "way": "measured once"})
-    left, right = figures.plot_loading_sizes(rows)
-    assert sorted(bar.get_height() for bar in left.patches) == pytest.approx(
-        [0.01, 0.02, 0.02, 0.04]
-    )
-    assert sorted(bar.get_height() for bar in right.patches) == pytest.approx(
-        [10, 20, 20, 40]
-    )  # MB
-    assert sorted(len(line.get_xdata()) for line in left.lines) == [3] * 4
-    assert [text.get_text() for text in left.get_legend().get_texts()] == [
-        "whole model",
-        "state_dict",
-    ]
-    assert [label.get_text() for label in right.get_xticklabels()] == ["10", "20"]
-    with pytest.raises(ValueError, match="more than one size"):
-        figures.plot_loading_sizes(rows[:2])
-
-
-def test_plot_loading_ways_draws_a_pale_bar_behind_each():
-    left, right = figures.plot_loading_ways(loading_rows(10_000_000))
-    assert [label.get_text() for label in left.get_yticklabels()] == ["whole model", "state_dict"]
-    assert [bar.get_width() for bar in left.patches] == pytest.approx([0.02, 0.04, 0.01, 0.02])
-    assert [bar.get_width() for bar in right.patches] == pytest.approx([1.5, 2.5, 1, 2])
 
 
 # ---------------------------------------------------------------- exercise
@@ -495,28 +360,6 @@ def test_an_error_that_is_no_exception_is_reported_too(capsys):
         raise OfItsOwn("no metadata")
 
     assert helper.error_of(fails) == "OfItsOwn: no metadata"
-
-
-def test_plot_rows_draws_a_bar_a_row_in_the_colour_of_its_rank(tmp_path):
-    one = {"a": (24, [(0, 0, 2), (1, 2, 1)]), "b": (1, [(0, 0, 1)])}
-    axes = figures.plot_rows({"one": one, "other": {"a": (3, [(3, 0, 1)])}})
-    drawn = [
-        [(bar.get_xy(), bar.get_width(), to_rgb(bar.get_facecolor())) for bar in ax.patches]
-        for ax in axes
-    ]
-    blue, red, yellow = (to_rgb(color) for color in (helper.BLUE, helper.RED, helper.YELLOW))
-    assert drawn[0] == [
-        ((0, 0), 24, blue),
-        ((0, 1), 24, blue),
-        ((0, 2), 24, red),
-        ((27, 0), 1, blue),
-    ]
-    assert drawn[1] == [((0, 0), 3, yellow)]
-    assert [ax.get_title() for ax in axes] == ["one", "other"] and texts(axes[0]) == ["a", "b"]
-    legend = axes[0].figure.legends[0].get_texts()
-    assert [text.get_text() for text in legend] == ["rank 0", "rank 1", "rank 3"]
-    axes[0].figure.savefig(tmp_path / "rows.png", dpi=40)
-    assert plt.imread(tmp_path / "rows.png").std() > 0.01
 
 
 # ---------------------------------------------------------------- run_program, fashion_mnist_root
@@ -611,7 +454,7 @@ def launches(tmp_path_factory):
         patch.setenv(
             "TMPDIR", str(folder / "temporary")
         )  # of the processes: this one has looked it up before
-        calls = {"work": {}, "fail": {}, "sleep": {"timeout": 12}}
+        calls = {"work": {}, "fail": {}, "sleep": {"timeout": 9}}
         calls = {what: pool.submit(call, what, **options) for what, options in calls.items()}
         return folder, {what: future.result() for what, future in calls.items()}
 
@@ -630,7 +473,7 @@ def test_torchrun_raises_with_the_last_words_of_a_rank_that_failed(launches):
 
 def test_torchrun_ends_all_ranks_when_time_is_up(launches):
     folder, results = launches
-    assert results["sleep"] == "ranks.py in 2 processes: not done after 12 seconds"
+    assert results["sleep"] == "ranks.py in 2 processes: not done after 9 seconds"
     for path in folder.glob("sleep_*"):
         assert not psutil.pid_exists(int(path.read_text()))
 

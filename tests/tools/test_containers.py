@@ -127,14 +127,15 @@ def problems_of_environment(text):
         return [f"the keys are {sorted(environment)}"]
     if environment["channels"] != ["conda-forge"] or "//" in text:
         found.append("a channel by its name, conda-forge, and no address")
-    pythons = [
-        line for line in environment["dependencies"] if re.fullmatch(r"python=\d+\.\d+", line)
-    ]
+    lines = [line for line in environment["dependencies"] if line != "pip"]
+    if isinstance(lines[-1], dict):  # what only pip has
+        lines = [*lines[:-1], *lines[-1]["pip"]]
+    pythons = [line for line in lines if re.fullmatch(r"python=\d+\.\d+", line)]
     if len(pythons) != 1:
         return [*found, "Python must be pinned once, as python=3.12"]
     found += problems_of_python(pythons[0].partition("=")[2])
     ranges = {}
-    for line in environment["dependencies"]:
+    for line in lines:
         if line not in pythons:
             try:
                 ranges[Requirement(line).name] = Requirement(line).specifier
