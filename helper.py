@@ -6,6 +6,7 @@ Importing it sets matplotlib's defaults for the series: readable sizes and one p
 import functools
 import gzip
 import hashlib
+import multiprocessing
 import os
 import re
 import shutil
@@ -322,11 +323,10 @@ def run_program(path, program):
     return said.replace(str(path.parent), "…").rstrip().rpartition("\n")[2]
 
 
-TORCHRUN = """
-import torch._dynamo, torch.distributed.checkpoint, torch.distributed.fsdp
-from torch.distributed.run import main
-main()
-"""
+# What torchrun and the lessons' programs import. On Linux one process imports it and forks all others: they need not
+# import it again, and share its memory.
+RANKS_IMPORT = ["helper", "torch._dynamo", "torch.distributed.checkpoint", "torch.distributed.fsdp"]
+RANKS_IMPORT += ["torch.distributed.run"]
 
 
 def torchrun(script, ranks, *arguments, check=True, timeout=300):
@@ -347,11 +347,10 @@ def torchrun(script, ranks, *arguments, check=True, timeout=300):
     Raises:
         RuntimeError: a process failed, or time is up; its text ends with what the processes said last.
     """
-    # On Linux the processes are forks of torchrun: they need not import torch again, and share its memory.
     start = "fork" if sys.platform == "linux" else "spawn"
     options = f"--standalone --local-addr 127.0.0.1 --run-path --start-method {start}"
     program = [*options.split(), "--nproc-per-node", ranks, Path(script).resolve(), *arguments]
-    done, late = _wait_for([sys.executable, "-c", TORCHRUN, *map(str, program)], timeout)
+    done, late = _wait_for([str(each) for each in program], timeout)
     if late or (check and done.returncode):
         problem = f"not done after {timeout} seconds" if late else f"exit code {done.returncode}"
         # The lines that begin like E1126 or W1126, and those behind them, are torchrun's own.
@@ -361,23 +360,41 @@ def torchrun(script, ranks, *arguments, check=True, timeout=300):
     return done
 
 
-def _wait_for(command, timeout):
+def _wait_for(program, timeout):
     # Returns the CompletedProcess, and whether time was up.
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    text = {"encoding": "utf-8", "errors": "replace"}
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload(RANKS_IMPORT)
     with tempfile.TemporaryDirectory() as temporary:  # torchrun leaves files there
-        environment = _environment(temporary)
-        with subprocess.Popen(command, env=environment, **pipes, **text) as launcher:
-            late = False
-            try:
-                stdout, stderr = launcher.communicate(timeout=timeout)
-            except BaseException as error:  # time is up, or the kernel was interrupted
-                launcher.terminate()  # not kill: told to end, torchrun ends its processes first
-                stdout, stderr = launcher.communicate()
-                late = isinstance(error, subprocess.TimeoutExpired)
-                if not late:
-                    raise
-    return subprocess.CompletedProcess(command, launcher.returncode, stdout, stderr), late
+        said = [Path(temporary, name) for name in ("stdout.txt", "stderr.txt")]
+        for path in said:
+            path.touch()
+        arguments = (program, os.getcwd(), _environment(temporary), said)
+        launcher = context.Process(target=_launch, args=arguments)
+        for_imports = {"PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": temporary}
+        with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1", **for_imports}):
+            launcher.start()
+        try:
+            launcher.join(timeout)
+            late = launcher.is_alive()
+        finally:  # also if the kernel was interrupted
+            launcher.terminate()  # not kill: told to end, torchrun ends its processes first
+            launcher.join()
+        stdout, stderr = [path.read_text("utf-8", errors="replace") for path in said]
+    return subprocess.CompletedProcess(program, launcher.exitcode, stdout, stderr), late
+
+
+def _launch(program, folder, environment, said):
+    # In the new process: become torchrun, with the caller's folder and environment.
+    from torch.distributed.run import main
+
+    for number, path in enumerate(said, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    tempfile.tempdir = None  # look it up again, as the next line does
+    torch.distributed.set_debug_level_from_env()
+    main(program)
 
 
 def _environment(temporary):
