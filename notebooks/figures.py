@@ -1800,7 +1800,7 @@ def plot_waits(save, copy):
     ax.add_patch(plt.Rectangle((copy, 1.72), save, 0.4, **look))
     ax.text(copy + save / 2, 1.92, "a thread writes the file", **_CENTRED)
     ax.set_yticks([0, 1], ["dcp.save", "dcp.async_save"])
-    ax.set_title(f"The training waits {_duration(copy)} instead of {_duration(save)}")
+    ax.set_title(f"The training waits {copy:.0f} seconds instead of {save:.0f}")
     ax.set_xlabel("seconds, computed for 70 billion parameters on 8 ranks")
     ax.set(xlim=(-before, end), ylim=(2.25, -0.45))
     ax.tick_params(axis="y", length=0)
@@ -1846,7 +1846,3 @@ def plot_broadcast():
 
 _CENTRED = {"ha": "center", "va": "center", "fontsize": 12}
 _LABEL = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.2"}
-
-
-def _duration(seconds):
-    return f"{seconds / 60:.1f} minutes" if seconds >= 100 else f"{seconds:.0f} seconds"
