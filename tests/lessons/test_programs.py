@@ -14,6 +14,9 @@ from notebook_tools import ROOT, read
 
 training_run = importlib.import_module("08_training_run")
 
+# What torch 2.10 says when it saves distributed.
+pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+
 
 @pytest.fixture
 def train(tmp_path, monkeypatch):
