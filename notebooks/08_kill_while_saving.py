@@ -8,28 +8,19 @@ line for each kill, such as "torch.save broken". Lesson 08 runs this program.
 """
 
 import multiprocessing
-import os
 import random
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
+save_atomic = import_module("08_training_run").save_atomic  # the function of lesson 08
+
 # With "fork", a process starts as a copy of this one. Windows has only "spawn", which takes longer.
 START = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 processes = multiprocessing.get_context(START)
-
-
-def save_atomic(obj, path):
-    """The function of lesson 08."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        torch.save(obj, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def save_again_and_again(save, path, started):

@@ -1696,6 +1696,14 @@ def plot_differences(losses, resumed, first):
 # ---- 15
 
 
+def _draw_lanes(ax, boxes):
+    for lane, left, width, text, color in boxes:
+        look = {"facecolor": color, "edgecolor": GREY, "linewidth": 1.5}
+        ax.add_patch(plt.Rectangle((left, lane - 0.3), width, 0.6, **look))
+        ink = "black" if color == "white" else "white"
+        ax.text(left + width / 2, lane, text, **_CENTRED, color=ink)
+
+
 def plot_save():
     """Draw who does what in save_step of notebooks/15_training.py, a lane for each of two ranks, from left to right."""
     _, ax = plt.subplots(figsize=(11, 3.2))
@@ -1708,11 +1716,7 @@ def plot_save():
         (0, 8.5, 2, "trains on", BLUE),
         (1, 8.5, 2, "trains on", BLUE),
     ]
-    for lane, left, width, text, color in boxes:
-        look = {"facecolor": color, "edgecolor": GREY, "linewidth": 1.5}
-        ax.add_patch(plt.Rectangle((left, lane - 0.3), width, 0.6, **look))
-        ink = "black" if color == "white" else "white"
-        ax.text(left + width / 2, lane, text, color=ink, ha="center", va="center", fontsize=11.5)
+    _draw_lanes(ax, boxes)
     for place, text in ((3.25, "all have written"), (8.25, "the folder has its name")):
         ax.axvline(place, color="black", linestyle="--", linewidth=1.5)
         label = ax.text(place, -0.62, text, ha="center", va="center", fontsize=11.5)
@@ -1761,15 +1765,11 @@ def plot_deadlock():
     """Draw two ranks in different collectives, which notebooks/15_waiting.py starts, from left to right."""
     _, ax = plt.subplots(figsize=(11, 2.7))
     boxes = [
-        (0, 0, 8, "in dcp.save: GATHER waits for rank 1", "white"),
+        (0, 0, 8, "in dcp.save: waits for rank 1", "white"),
         (1, 0, 2, "comes later", BLUE),
-        (1, 2, 6, "in barrier: BARRIER waits for rank 0", "white"),
+        (1, 2, 6, "in barrier: waits for rank 0", "white"),
     ]
-    for lane, left, width, text, color in boxes:
-        look = {"facecolor": color, "edgecolor": GREY, "linewidth": 1.5}
-        ax.add_patch(plt.Rectangle((left, lane - 0.3), width, 0.6, **look))
-        ink = "black" if color == "white" else "white"
-        ax.text(left + width / 2, lane, text, **_CENTRED, color=ink)
+    _draw_lanes(ax, boxes)
     ax.axvline(8.15, color="black", linestyle="--", linewidth=1.5)
     ax.text(8.25, 0.5, "time limit:\nan error", ha="left", va="center", fontsize=12)
     ax.set_yticks([0, 1], ["rank 0", "rank 1"])

@@ -1405,7 +1405,7 @@ def test_plot_ages_colours_each_row_by_the_age_that_has_it():
 def test_plot_deadlock_lets_both_ranks_wait_until_the_limit():
     ax = figures.plot_deadlock()
     (limit,) = (line.get_xdata()[0] for line in ax.lines)
-    texts = ["in dcp.save: GATHER waits for rank 1", "in barrier: BARRIER waits for rank 0"]
+    texts = ["in dcp.save: waits for rank 1", "in barrier: waits for rank 0"]
     for lane, text in enumerate(texts):
         box = box_of(ax, text).get_bbox()
         assert box.y0 < lane < box.y1 and 0 <= limit - box.x1 < 0.5
