@@ -428,7 +428,8 @@ def restore(saved, state):
 
     Make the pieces as in the interrupted run, schedulers included, and call this right before the
     loop. On the same machine and number of threads the run then goes on equal, to the bit, to one
-    that was never interrupted. Compared before anything changes: names; a model's keys, shapes,
+    that was never interrupted. One exception: torchdata's StatefulDataLoader (0.11) draws random
+    numbers while it resumes. Compared before anything changes: names; a model's keys, shapes,
     dtypes and ties; an optimizer's class, parameters and states; a scheduler's class; GPUs.
 
     Args:

@@ -4,6 +4,7 @@ torchrun --nproc-per-node 2 15_waiting.py FOLDER
 """
 
 import sys
+import textwrap
 import time
 import traceback
 from datetime import timedelta
@@ -20,22 +21,23 @@ def only_rank_0_saves(group):
     try:
         if rank == 0:  # the fault
             state = {"weight": torch.ones(1000)}
-            dcp.save(state, checkpoint_id=sys.argv[1], process_group=group)
-        dist.barrier(group)
+            dcp.save(state, checkpoint_id=path, process_group=group)  # <- rank 0 is here
+        dist.barrier(group)  # <- rank 1 is here
     except RuntimeError as error:
         report(f"rank-{rank}", error)
 
 
 def report(name, error):
     """Write a line of this program and its error to a file, without PyTorch's own file at the error's start."""
-    path = Path(sys.argv[1]) / f"{dist.get_debug_level().name}-{name}.txt"
-    line = traceback.extract_tb(error.__traceback__)[0]  # where the traceback begins
+    stopped = traceback.extract_tb(error.__traceback__)[0].line  # where the traceback begins
     said = f"{type(error).__name__}: {str(error).rpartition('] ')[2]}"
-    path.write_text(f"line {line.lineno}: {line.line}\n{said}", encoding="utf-8")
+    file = path / f"{dist.get_debug_level().name}-{name}.txt"
+    file.write_text(f"{stopped}\n{textwrap.fill(said, 95)}", encoding="utf-8")
 
 
 dist.init_process_group("gloo")
-Path(sys.argv[1]).mkdir(exist_ok=True)
+path = Path(sys.argv[1])
+path.mkdir(exist_ok=True)
 only_rank_0_saves(dist.new_group(timeout=timedelta(seconds=2)))
 
 dist.barrier()

@@ -844,6 +844,33 @@ def plot_draws(place, count):
     return ax
 
 
+def plot_loader_draws():
+    """Draw what a loader's own generator draws in two epochs, without a stop and resumed.
+
+    A dashed box is the seed that a resumed epoch does not draw. A red one is the order that is wrong.
+    """
+    _, ax = plt.subplots(figsize=(11, 2.8))
+    names = ["order", "seed", "order", "seed"]
+    for y, row, draws in (1.4, "not stopped", [1, 2, 3, 4]), (0, "resumed", [1, None, 2, 3]):
+        ax.text(-0.15, y + 0.5, row, ha="right", va="center", fontsize=14)
+        for x, (name, draw) in enumerate(zip(names, draws)):
+            wrong = name == "order" and draw == 2
+            look = {"facecolor": "white", "edgecolor": GREY, "linewidth": 2, "linestyle": "--"}
+            if draw:
+                look = {"facecolor": RED if wrong else YELLOW, "edgecolor": "none"}
+            ax.add_patch(plt.Rectangle((x + 0.03, y), 0.94, 1, **look))
+            text = f"{'another ' if wrong else ''}{name}\ndraw {draw}" if draw else "no seed"
+            ink = "white" if wrong else "black"
+            ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=13, color=ink)
+    for x, name in (1, "this epoch"), (3, "next epoch"):
+        ax.text(x, 2.55, name, ha="center", va="bottom", fontsize=14)
+    ax.plot([2, 2], [-0.1, 2.9], color=GREY, linewidth=1)
+    ax.set(title="A resumed epoch draws no seed, so the next order is draw 2, not draw 3")
+    ax.set(xlim=(-0.9, 4.05), ylim=(-0.15, 3))
+    ax.set_axis_off()
+    return ax
+
+
 # ---- 09
 
 
@@ -1119,8 +1146,34 @@ def _draw_holder(ax, name, y, heights):
 # ---- 12
 
 
+def plot_bits():
+    """Draw the bits of float32, float16 and bfloat16 in rows, in three groups: sign, exponent and digits."""
+    _, ax = plt.subplots(figsize=(11, 3.2))
+    looks = {"sign": {"facecolor": "#c9ced8"}, "exponent": {"facecolor": "#f3d48a", "hatch": "//"}}
+    looks["digits"] = {"facecolor": "#a9c8ea"}
+    types = {"float32": (1, 8, 23), "float16": (1, 5, 10), "bfloat16": (1, 8, 7)}
+    for row, counts in enumerate(types.values()):
+        left = 0
+        for (name, look), count in zip(looks.items(), counts):
+            label = {"label": name} if row == 0 else {}
+            widths = {"width": 1, "height": 0.7, "edgecolor": GREY, **look, **label}
+            bits = ax.bar(range(left, left + count), bottom=row - 0.35, align="edge", **widths)
+            if count > 1:
+                place = {"ha": "center", "va": "center", "fontsize": 13, "weight": "bold"}
+                text = ax.text(left + count / 2, row, count, **place)
+                text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 2})
+            for bit in bits[1:]:
+                bit.set_label("")
+            left += count
+    ax.set_yticks(range(3), list(types), fontsize=14, family="monospace")
+    ax.set(title="16 bits for more digits, or for the whole range", xticks=[0, 16, 32])
+    ax.set(xlabel="bits", xlim=(0, 32.2), ylim=(2.5, -0.5))
+    ax.legend(loc="lower right", fontsize=13)
+    return ax
+
+
 def plot_ranges(groups):
-    """Draw how large numbers are, on a log axis, a row of bars for each {name: tensor}, and what float16 loses of them.
+    """Draw how large numbers are, on a log axis, a row of bars for each {name: tensors}, and what float16 loses.
 
     Numbers that are 0 before are left out.
     """
@@ -1130,6 +1183,7 @@ def plot_ranges(groups):
     few = {"facecolor": "#fbe9e9", "edgecolor": RED, "hatch": ".", "label": "loses digits"}
     inf = {"facecolor": "#c9ced8", "edgecolor": GREY, "hatch": "xx", "label": "becomes inf"}
     for ax, (name, numbers), color in zip(axes, groups.items(), (BLUE, YELLOW)):
+        numbers = torch.cat([each.detach().flatten() for each in numbers])
         numbers = numbers[numbers != 0].abs()
         share = (numbers.half() == 0).float().mean().item()
         ax.hist(numbers.numpy(), edges, color=color, edgecolor="white", linewidth=0.5, zorder=2)
@@ -1171,7 +1225,8 @@ def plot_resumed(runs):
         spot = (middle, losses[middle - 1])
         dark = "#8a6100" if color == YELLOW else color
         ax.annotate(name, spot, ha="center", va="center", color=dark, fontsize=14, **place)
-    ax.set(title="One training run, with exp_avg_sq out of files of three types", xticks=steps)
+    ax.set(title="The same training goes on, after exp_avg_sq was saved in three types")
+    ax.set(xticks=steps)
     ax.set(xlabel="training step after loading", ylabel="loss (log scale)", xlim=(0.5, None))
     ax.margins(y=0.16)
     return ax
@@ -1761,22 +1816,38 @@ def plot_ages(mixed, ages):
     return ax
 
 
-def plot_deadlock():
-    """Draw two ranks in different collectives, which notebooks/15_waiting.py starts, from left to right."""
-    _, ax = plt.subplots(figsize=(11, 2.7))
-    boxes = [
-        (0, 0, 8, "in dcp.save: waits for rank 1", "white"),
-        (1, 0, 2, "comes later", BLUE),
-        (1, 2, 6, "in barrier: waits for rank 0", "white"),
-    ]
-    _draw_lanes(ax, boxes)
-    ax.axvline(8.15, color="black", linestyle="--", linewidth=1.5)
-    ax.text(8.25, 0.5, "time limit:\nan error", ha="left", va="center", fontsize=12)
-    ax.set_yticks([0, 1], ["rank 0", "rank 1"])
-    ax.set(title="Each rank waits for the other one", xlabel="time")
-    ax.set(xticks=[], xlim=(-0.1, 9.6), ylim=(1.5, -0.5))
+def plot_renames(moments):
+    """Draw the folders at each moment of {title: names}: step 30 is saved again, and moves with each rename."""
+    _, ax = plt.subplots(figsize=(11, 3.4))
+    rows = ["step-000020", "step-000030", "replaced", "unfinished"]
+    held = {"step-000020": "step 20", "step-000030": "old step 30", "unfinished": "new step 30"}
+    looks = {
+        "step 20": {"facecolor": GREY},
+        "old step 30": {"facecolor": BLUE},
+        "new step 30": {"facecolor": YELLOW, "hatch": "//"},
+    }
+    for column, names in enumerate(moments.values()):
+        renamed = dict(zip(set(held) - set(names), set(names) - set(held)))
+        for old, new in renamed.items():
+            held[new] = held.pop(old)
+            start, end = (column - 0.36, rows.index(old)), (column - 0.02, rows.index(new))
+            look = {"arrowstyle": "-|>", "linewidth": 1.5}
+            ax.annotate("", xy=end, xytext=start, arrowprops=look)
+        for name, content in held.items():
+            place, look = (column, rows.index(name) - 0.34), looks[content]
+            ax.add_patch(plt.Rectangle(place, 0.62, 0.68, edgecolor="white", **look))
+            ax.text(column + 0.31, rows.index(name), content, **_CENTRED, bbox=_LABEL)
+        for name in {"step-000030"} - set(held):
+            text = "no such folder: after a\ncrash, step 20 is loaded"
+            ax.text(column + 0.31, rows.index(name), text, **_CENTRED, color=RED)
+    ax.set_xticks([column + 0.31 for column in range(len(moments))], list(moments), fontsize=12)
+    ax.set_yticks(range(len(rows)), rows, fontsize=12)
+    ax.xaxis.tick_top()
+    ax.set(xlim=(-0.1, len(moments) - 0.3), ylim=(3.5, -0.5))
+    ax.set_title("What each folder holds while finish replaces step 30", pad=14)
     ax.tick_params(length=0)
-    ax.spines["left"].set_visible(False)
+    for side in ax.spines.values():
+        side.set_visible(False)
     return ax
 
 

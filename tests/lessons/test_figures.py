@@ -546,6 +546,22 @@ def test_plot_draws_fills_the_draws_that_are_done_and_points_at_both_random_stat
     assert {"dropout: 3 batches done", "dropout: 2 batches left"} < set(words(ax))
 
 
+def test_plot_loader_draws_leaves_out_the_seed_so_that_the_next_order_is_an_earlier_draw():
+    ax = figures.plot_loader_draws()
+    rows = {}
+    for box in ax.patches:
+        rows.setdefault(box.get_y(), []).append(box)
+    resumed, whole = (sorted(rows[y], key=lambda box: box.get_x()) for y in sorted(rows))
+    assert [face(box) for box in whole] == [YELLOW] * 4
+    assert [face(box) for box in resumed] == [YELLOW, "#ffffff", RED, YELLOW]
+    assert [box.get_linestyle() for box in resumed] == ["solid", "--", "solid", "solid"]
+    names = ["order\ndraw 1", "seed\ndraw 2", "order\ndraw 3", "seed\ndraw 4"]
+    assert words(ax)[:5] == ["not stopped", *names]
+    names = ["order\ndraw 1", "no seed", "another order\ndraw 2", "seed\ndraw 3"]
+    assert words(ax)[5:10] == ["resumed", *names]
+    assert words(ax)[10:] == ["this epoch", "next epoch"]
+
+
 # ---------------------------------------------------------------- 08
 
 
@@ -1054,9 +1070,20 @@ def bars(ax):
     ]
 
 
+def test_plot_bits_draws_the_bits_that_finfo_names():
+    ax = figures.plot_bits()
+    names = ["float32", "float16", "bfloat16"]
+    assert ticks(ax.yaxis) == names and legend(ax) == ["sign", "exponent", "digits"]
+    for row, name in enumerate(names):
+        info = torch.finfo(getattr(torch, name))
+        digits = round(-np.log2(info.eps))
+        assert sum(middle == pytest.approx(row) for *_, middle in bars(ax)) == info.bits
+        assert words(ax)[2 * row : 2 * row + 2] == [str(info.bits - 1 - digits), str(digits)]
+
+
 def test_plot_ranges_hatches_what_float16_loses_and_counts_it():
     small = torch.tensor([0.0, 2.9e-8, 3.1e-8, 1.0])
-    axes = figures.plot_ranges({"weights": torch.ones(3), "squares": small})
+    axes = figures.plot_ranges({"weights": [torch.ones(3)], "squares": small.split(2)})
     assert [words(ax) for ax in axes] == [["weights: 0 % become 0"], ["squares: 33 % become 0"]]
     assert axes[0].get_xscale() == "log"
     for ax in axes:
@@ -1402,16 +1429,26 @@ def test_plot_ages_colours_each_row_by_the_age_that_has_it():
     assert ax.get_ylim() == (1, 0) and ticks(ax.yaxis) == ["first row", "last row"]
 
 
-def test_plot_deadlock_lets_both_ranks_wait_until_the_limit():
-    ax = figures.plot_deadlock()
-    (limit,) = (line.get_xdata()[0] for line in ax.lines)
-    texts = ["in dcp.save: waits for rank 1", "in barrier: waits for rank 0"]
-    for lane, text in enumerate(texts):
-        box = box_of(ax, text).get_bbox()
-        assert box.y0 < lane < box.y1 and 0 <= limit - box.x1 < 0.5
-    late = box_of(ax, "comes later").get_bbox()
-    assert late.y0 < 1 < late.y1 and late.x1 == box_of(ax, texts[1]).get_x()
-    assert ticks(ax.yaxis) == ["rank 0", "rank 1"] and ax.get_ylim()[0] > ax.get_ylim()[1]
+def test_plot_renames_moves_a_step_from_its_old_name_to_its_new_one():
+    moments = {
+        "before": ["unfinished", "step-000020", "step-000030"],
+        "first": ["step-000020", "unfinished", "replaced"],
+        "second": ["step-000030", "replaced", "step-000020"],
+    }
+    ax = figures.plot_renames(moments)
+    rows, held = ticks(ax.yaxis), [{}, {}, {}]
+    for text in ax.texts:
+        if "step 20" in text.get_text() or "step 30" in text.get_text():
+            x, y = text.get_position()
+            held[int(x)][rows[y]] = text.get_text()
+    before = {"step-000020": "step 20", "step-000030": "old step 30", "unfinished": "new step 30"}
+    assert held[0] == before
+    assert held[1].pop("step-000030").endswith("step 20 is loaded")
+    first = [("replaced", "old step 30"), ("step-000020", "step 20"), ("unfinished", "new step 30")]
+    second = [*first[:2], ("step-000030", "new step 30")]
+    assert sorted(held[1].items()) == first and sorted(held[2].items()) == second
+    assert ticks(ax.xaxis) == list(moments) and ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert len(ax.patches) == 9
 
 
 def test_plot_waits_draws_each_wait_as_long_as_it_is():
