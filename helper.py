@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -27,6 +28,8 @@ from torch.utils.data import (
     SequentialSampler,
     TensorDataset,
 )
+
+import doctor
 
 ROOT = Path(__file__).resolve().parent
 DATA = ROOT / "data"
@@ -418,6 +421,21 @@ def error_of(action):
         return f"{type(error).__name__}: {error}"
     else:
         raise AssertionError("no error was raised")
+
+
+def explain(what=None):
+    """Print what doctor.py says of the last error that a cell ended with, of a message, or of a file.
+
+    what (None, an error, its text, or the path of a file or folder): None stands for the last error.
+    """
+    if what is None:
+        what = getattr(sys, "last_value", "")
+    if isinstance(what, BaseException):
+        what = "".join(traceback.format_exception(what))
+    if isinstance(what, os.PathLike) or (what and doctor.is_path(what)):
+        print("\n".join(doctor.show(doctor.examine(what))))
+    else:
+        print(doctor.answer(what) if what else "No cell has ended with an error yet.")
 
 
 def save_as_if_on(device, obj, path):

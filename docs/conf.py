@@ -65,6 +65,14 @@ def easy_to_hear(app, page, template, context, doctree):
         context["body"] = re.sub(r'<th class="head[^>]*><p></p></th>', "<td></td>", body)
 
 
+def anchors(app, page, source):
+    """Turn the anchors of docs/errors.md, written in HTML, into MyST's, to which links can lead."""
+    if page == "docs/errors":  # beside the page, its sections are enough
+        source[0] = f"---\ntocdepth: 2\n---\n\n{source[0]}"
+    source[0] = re.sub(r'^<a id="([\w-]+)"></a>$', r"(\1)=", source[0], flags=re.MULTILINE)
+
+
 def setup(app):
-    """Let Sphinx call easy_to_hear for each page."""
+    """Let Sphinx call easy_to_hear for each page, and anchors for each source."""
     app.connect("html-page-context", easy_to_hear)
+    app.connect("source-read", anchors)

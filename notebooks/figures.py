@@ -1917,3 +1917,88 @@ def plot_broadcast():
 
 _CENTRED = {"ha": "center", "va": "center", "fontsize": 12}
 _LABEL = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.2"}
+
+
+# ---- 16
+
+
+def plot_traceback(calls, error, helpers=0):
+    """Draw the calls of a traceback, yours in blue, all others in grey, the error in red below.
+
+    calls is what traceback.extract_tb returns; the first `helpers` of them are a helper's, and grey, too. Beside the
+    rows stands in which order to read them.
+    """
+    _, ax = plt.subplots(figsize=(12, 1.2 + 0.46 * len(calls)))
+    own = [row >= helpers and is_own(call) for row, call in enumerate(calls)]
+    lowest = max(row for row, mine in enumerate(own) if mine)
+    for row, (call, mine) in enumerate(zip(calls, own)):
+        place = "our helper" if row < helpers else Path(call.filename).name
+        color, place = (BLUE, "your code") if mine else (GREY, place)
+        look = {"facecolor": color, "alpha": 0.15}
+        ax.add_patch(plt.Rectangle((0, row + 0.05), 10, 0.9, edgecolor="white", **look))
+        style = {"va": "center", "fontsize": 11.5, "weight": "bold" if row == lowest else "normal"}
+        ax.text(0.1, row + 0.5, place, color=color, **style)
+        ax.text(1.9, row + 0.5, call.name, color=color, **style)
+        ink = "black" if mine else GREY
+        ax.text(4.3, row + 0.5, _cut(call.line, 58), color=ink, family="monospace", **style)
+    last = len(calls)
+    ax.add_patch(plt.Rectangle((0, last + 0.05), 10, 0.9, facecolor="#fbe6e7", edgecolor=RED))
+    text = _cut(f"{type(error).__name__}: {error}", 100)
+    ax.text(0.1, last + 0.5, text, color=RED, weight="bold", va="center", fontsize=11.5)
+    _rows_label(ax, last, last + 1, "1  what went wrong")
+    _rows_label(ax, lowest + 1, last, "2  the library: skip")
+    _rows_label(ax, lowest, lowest + 1, "3  your lowest line")
+    _rows_label(ax, 0, helpers, "    our helper: ignore")
+    ax.set_title("A traceback: read it from the bottom", loc="left")
+    ax.set(xlim=(0, 12.9), ylim=(last + 1.05, 0))
+    ax.set_axis_off()
+    return ax
+
+
+def _rows_label(ax, first, after, text):
+    """Write a text right of the rows from first up to after, with a bracket if there are several."""
+    if after - first > 1:
+        ends = [first + 0.1, first + 0.1, after - 0.1, after - 0.1]
+        ax.plot([10.08, 10.2, 10.2, 10.08], ends, color="black", linewidth=1.2)
+    if after > first:
+        style = {"va": "center", "fontsize": 12.5, "weight": "bold"}
+        ax.text(10.32, (first + after) / 2, text, **style)
+
+
+def is_own(call):
+    """Whether a call of a traceback is in your own code: not in an installed library."""
+    return not {"site-packages", "dist-packages"} & set(Path(call.filename).parts)
+
+
+def _cut(text, length):
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def plot_who_notices(table):
+    """Draw {run: {test: whether it passes}}: a green field with a check mark for each test that notices a fault.
+
+    The first run is the one without a fault. The last row counts the faults that a test notices.
+    """
+    tests = list(next(iter(table.values())))
+    _, ax = plt.subplots(figsize=(3.2 + 1.55 * len(tests), 1.7 + 0.5 * len(table)))
+    style = {"ha": "center", "va": "center", "fontsize": 12.5, "weight": "bold"}
+    for row, passes in enumerate(table.values()):
+        for column, test in enumerate(tests):
+            look = {"color": GREY, "alpha": 0.12} if passes[test] else {"color": GREEN}
+            ax.add_patch(plt.Rectangle((column + 0.03, row + 0.05), 0.94, 0.9, linewidth=0, **look))
+            if not passes[test]:
+                ax.text(column + 0.5, row + 0.5, "✓ notices", color="white", **style)
+    faulty, last = list(table.values())[1:], len(table)
+    for column, test in enumerate(tests):
+        noticed = sum(not passes[test] for passes in faulty)
+        ax.text(column + 0.5, last + 0.5, f"{noticed} of {len(faulty)}", **style)
+    ax.hlines([1, last], 0, len(tests), color="black", linewidth=1.2)
+    ax.set_xticks([column + 0.5 for column in range(len(tests))], tests, fontsize=12.5)
+    ax.set_yticks([row + 0.5 for row in range(last + 1)], [*table, "faults noticed"], fontsize=12.5)
+    ax.xaxis.tick_top()
+    ax.set(xlim=(0, len(tests)), ylim=(last + 1, 0))
+    ax.set_title("Which test notices which fault", pad=12)
+    ax.tick_params(length=0)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    return ax

@@ -15,10 +15,6 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 # Inside the project: a notebook looks for fc_model.py from its folder upwards.
 SCRATCH = ROOT / "build" / "tests"
-# The lessons that do not keep the rules of test_lesson_form.py yet. A finished one leaves the list.
-NOT_REWRITTEN = [
-    "16_error_museum",
-]
 FILLER = r"\b(simply|just|note that|obviously|of course|basically|powerful|seamless\w*)\b"
 
 

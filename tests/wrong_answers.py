@@ -2400,153 +2400,117 @@ def export(step, path):
     ],
     "16.1": [
         (
-            "B: do the unexpected keys look like those of weights?",
-            'cure = {"A": "rename", "B": "rename", "C": "deepen", "D": "unwrap"}',
+            "A: not the most specific entry for the error that came first",
+            """
+cause = {}
+for letter, message in patients.MESSAGES.items():
+    cause[letter] = doctor.diagnose(message)[0].anchor
+""",
         ),
         (
-            "C: is anything missing there?",
-            'cure = {"A": "rename", "B": "unpack", "C": "unwrap", "D": "unwrap"}',
+            "B: not the most specific entry for the error that came first",
+            """
+cause = {"A": "no-such-file", "B": "torchrun-child-failed", "C": "global-numpy-scalar", "D": "mat1-mat2-dtype"}
+""",
         ),
         (
-            "D: what stands before each of the unexpected keys?",
-            'cure = {"A": "rename", "B": "unpack", "C": "deepen", "D": "rename"}',
+            "C: not the most specific entry for the error that came first",
+            """
+cause = {
+    "A": "no-such-file",
+    "B": "failed-finding-central-directory",
+    "C": "weights-only-load-failed",
+    "D": "mat1-mat2-dtype",
+}
+""",
         ),
         (
-            "A: what do the missing and the unexpected keys have in common, and what not?",
-            'cure = {"A": "unwrap", "B": "unpack", "C": "deepen", "D": "unwrap"}',
+            "D: not the most specific entry for the error that came first",
+            """
+cause = {
+    "A": "no-such-file",
+    "B": "failed-finding-central-directory",
+    "C": "global-numpy-scalar",
+    "D": "caught-in-worker",
+}
+""",
         ),
     ],
     "16.2": [
         (
-            "lost: ['mode'], found: nothing",
+            "the keys of its state_dict are not those of the network",
             """
-def lost(saved, loaded):
-    found = set() if helper.same_weights(saved, loaded) else {"numbers"}
-    if str(saved) != str(loaded):
-        found.add("settings")
-    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
-        found.add("frozen")
-    if saved.training != loaded.training:
-        found.add("mode")
-    return found
+patient = torch.load(folder / "patient.pth", weights_only=False)
+patient["loss"] = float(patient["loss"])
+torch.save(patient, folder / "right.pth")
 """,
         ),
         (
-            "lost: ['numbers'], found: nothing",
+            "right.pth needs epoch, loss and state_dict, and nothing else",
             """
-def lost(saved, loaded):
-    same = all(torch.equal(a, b) for a, b in zip(saved.parameters(), loaded.parameters()))
-    found = set() if same else {"numbers"}
-    if str(saved) != str(loaded):
-        found.add("settings")
-    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
-        found.add("frozen")
-    if [m.training for m in saved.modules()] != [m.training for m in loaded.modules()]:
-        found.add("mode")
-    return found
+patient = torch.load(folder / "patient.pth", weights_only=False)
+del patient["loss"]
+torch.save(patient, folder / "right.pth")
 """,
         ),
         (
-            "lost: ['numbers', 'settings'], found: ['numbers']",
+            "a plain torch.load refuses right.pth",
             """
-def lost(saved, loaded):
-    if not helper.same_weights(saved, loaded):
-        return {"numbers"}
-    if str(saved) != str(loaded):
-        return {"settings"}
-    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
-        return {"frozen"}
-    if [m.training for m in saved.modules()] != [m.training for m in loaded.modules()]:
-        return {"mode"}
-    return set()
+patient = torch.load(folder / "patient.pth", weights_only=False)
+weights = {key.removeprefix("module."): tensor for key, tensor in patient["state_dict"].items()}
+weights["hidden_layers.1.weight"] = weights["hidden_layers.1.weight"].t()
+torch.save(patient | {"state_dict": weights}, folder / "right.pth")
 """,
         ),
         (
-            "lost: ['mode'], found: nothing",
+            "the shapes of its state_dict are not those of the network",
             """
-def lost(saved, loaded):
-    found = set() if helper.same_weights(saved, loaded) else {"numbers"}
-    if str(saved) != str(loaded):
-        found.add("settings")
-    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
-        found.add("frozen")
-    parts = [[one.training, *[m.training for m in one.children()]] for one in (saved, loaded)]
-    if parts[0] != parts[1]:
-        found.add("mode")
-    return found
+patient = torch.load(folder / "patient.pth", weights_only=False)
+patient["loss"] = float(patient["loss"])
+weights = {key.removeprefix("module."): tensor for key, tensor in patient["state_dict"].items()}
+torch.save(patient | {"state_dict": weights}, folder / "right.pth")
 """,
         ),
         (
-            "lost: ['frozen'], found: nothing",
+            "the rebuilt network does not answer as `network` does",
             """
-def lost(saved, loaded):
-    found = set() if helper.same_weights(saved, loaded) else {"numbers"}
-    if str(saved) != str(loaded):
-        found.add("settings")
-    if sum(p.requires_grad for p in saved.parameters()) != sum(p.requires_grad for p in loaded.parameters()):
-        found.add("frozen")
-    if [m.training for m in saved.modules()] != [m.training for m in loaded.modules()]:
-        found.add("mode")
-    return found
-""",
-        ),
-        (
-            "lost: ['settings'], found: nothing",
-            """
-def lost(saved, loaded):
-    found = set() if helper.same_weights(saved, loaded) else {"numbers"}
-    if saved[2].p != loaded[2].p:
-        found.add("settings")
-    if [p.requires_grad for p in saved.parameters()] != [p.requires_grad for p in loaded.parameters()]:
-        found.add("frozen")
-    if [m.training for m in saved.modules()] != [m.training for m in loaded.modules()]:
-        found.add("mode")
-    return found
-""",
-        ),
-        (
-            "lost returns a set; the empty one is set()",
-            """
-def lost(saved, loaded):
-    return [] if helper.same_weights(saved, loaded) else ["numbers"]
+patient = torch.load(folder / "patient.pth", weights_only=False)
+patient["loss"] = float(patient["loss"])
+weights = {key.removeprefix("module."): tensor for key, tensor in patient["state_dict"].items()}
+weights["hidden_layers.1.weight"] = weights["hidden_layers.1.weight"].reshape(256, 512)
+torch.save(patient | {"state_dict": weights}, folder / "right.pth")
 """,
         ),
     ],
     "16.3": [
         (
-            "it does not fit: 8 keys missing, 8 unexpected",
+            "after a step, not every parameter has changed",
             """
-healed = torch.load(folder / "patient.pt", weights_only=False)
-healed["loss"] = float(healed["loss"])
+def prepare(weights):
+    model = build()
+    model.load_state_dict(weights)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    model[3] = nn.Linear(16, 3)
+    return model.train(), optimizer
 """,
         ),
         (
-            "its answers are wrong: which layers have the same shapes?",
+            "after a step, not every parameter has changed",
             """
-healed = torch.load(folder / "patient.pt", weights_only=False)
-healed["loss"] = float(healed["loss"])
-healed["state_dict"] = {key.removeprefix("module."): tensor for key, tensor in healed["state_dict"].items()}
+def prepare(weights):
+    model = build()
+    model.load_state_dict(weights)
+    model[3] = nn.Linear(16, 3)
+    return model, torch.optim.Adam(model[3].parameters(), lr=0.01)
 """,
         ),
         (
-            "the loss must survive",
+            "the first layer does not have the weights that were passed",
             """
-healed = torch.load(folder / "patient.pt", weights_only=False)
-del healed["loss"]
-healed["state_dict"] = {key.removeprefix("module."): tensor for key, tensor in healed["state_dict"].items()}
-""",
-        ),
-        (
-            "a plain torch.load still refuses it: which value is no plain one?",
-            """
-healed = torch.load(folder / "patient.pt", weights_only=False)
-scalar = type(healed["loss"]).__reduce__(healed["loss"])[0]
-torch.serialization.add_safe_globals([scalar, np.dtype, np.dtypes.Float64DType])
-plain = {key.removeprefix("module."): tensor for key, tensor in healed["state_dict"].items()}
-healed["state_dict"] = dict(plain)
-for kind in ("weight", "bias"):
-    healed["state_dict"][f"hidden_layers.1.{kind}"] = plain[f"hidden_layers.2.{kind}"]
-    healed["state_dict"][f"hidden_layers.2.{kind}"] = plain[f"hidden_layers.1.{kind}"]
+def prepare(weights):
+    model = build()
+    model[3] = nn.Linear(16, 3)
+    return model, torch.optim.Adam(model.parameters(), lr=0.01)
 """,
         ),
     ],
@@ -3477,14 +3441,41 @@ def export(step, path):
     fc_model.save_checkpoint(model, path)
 """,
     ],
+    "16.2": [
+        """
+patient = torch.load(folder / "patient.pth", weights_only=False)
+weights = patient["state_dict"]
+nn.modules.utils.consume_prefix_in_state_dict_if_present(weights, "module.")
+weights["hidden_layers.1.weight"] = weights["hidden_layers.1.weight"].T.contiguous()
+patient["loss"] = patient["loss"].item()
+torch.save(patient, folder / "right.pth")
+""",
+        """
+patient = torch.load(folder / "patient.pth", weights_only=False)
+rebuilt = copy.deepcopy(network)
+with torch.no_grad():
+    for key, tensor in rebuilt.state_dict().items():
+        saved_tensor = patient["state_dict"][f"module.{key}"]
+        tensor.copy_(saved_tensor if saved_tensor.shape == tensor.shape else saved_tensor.T)
+torch.save({"state_dict": rebuilt.state_dict(), "loss": 0.25, "epoch": 3}, folder / "right.pth")
+""",
+    ],
     "16.3": [
         """
-patient = torch.load(folder / "patient.pt", weights_only=False)
-weights = {key.removeprefix("module."): tensor for key, tensor in patient["state_dict"].items()}
-for kind in ("weight", "bias"):
-    one, other = f"hidden_layers.1.{kind}", f"hidden_layers.2.{kind}"
-    weights[one], weights[other] = weights[other], weights[one]
-healed = patient | {"state_dict": weights, "loss": patient["loss"].item()}
+def prepare(weights):
+    model = build()
+    model.load_state_dict(weights)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    model[3] = nn.Linear(16, 3)
+    optimizer.add_param_group({"params": model[3].parameters()})
+    return model, optimizer
+""",
+        """
+def prepare(weights):
+    first, *rest, last = build()
+    first.weight.data, first.bias.data = weights["0.weight"].clone(), weights["0.bias"].clone()
+    model = nn.Sequential(first, *rest, nn.Linear(16, 3))
+    return model, torch.optim.SGD(model.parameters(), lr=0.01)
 """,
     ],
 }

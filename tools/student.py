@@ -12,11 +12,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [
     "checkpoints.py",
+    "doctor.py",
     "fc_model.py",
     "helper.py",
     "requirements.txt",
     "constraints.txt",
     "LICENSE",
+    "docs/errors.md",
     "docs/glossary.md",
     "docs/rivals.md",
 ]

@@ -110,10 +110,12 @@ def series(worker_id):
         ROOT / "notebooks", copy / "notebooks", ignore=shutil.ignore_patterns(".*", "__pycache__")
     )
     shutil.copytree(ROOT / "data", copy / "data")
-    for name in ("checkpoints.py", "fc_model.py", "helper.py", "README.md", "requirements.txt"):
+    modules = ("checkpoints.py", "doctor.py", "fc_model.py", "helper.py")
+    for name in (*modules, "README.md", "requirements.txt"):
         shutil.copy(ROOT / name, copy)
     (copy / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "rivals.md", copy / "docs")  # lesson 08 reads it
+    for name in ("errors.md", "rivals.md"):  # lessons 16 and 08 read them
+        shutil.copy(ROOT / "docs" / name, copy / "docs")
     # A seed that neither wrote the stored outputs nor is that of the other tests: each claim must hold with it, too.
     for path in (copy / "notebooks").glob("*.ipynb"):
         text, count = re.subn(r'"SEED = \d+', '"SEED = 7', path.read_text(encoding="utf-8"))

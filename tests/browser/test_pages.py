@@ -26,10 +26,13 @@ WIDTHS = (1280, 400)
 LOOKED_AT = ["index", "notebooks_02_state_dict_anatomy", "docs_glossary", "docs_rivals", "search"]
 LOOKED_AT += ["checkpoints.py", "docs_teach_index"]
 
-# Text in the same colour on the same ground is looked at once, and of a table the first rows. Nothing moves.
+# Text in the same colour on the same ground is looked at once, of a table the first rows, and of each section of the
+# errors, whose entries have one form, the first entries. Nothing moves.
 PREPARE = """() => {
   const seen = new Set();
   for (const row of document.querySelectorAll("tbody tr:nth-child(n + 6)")) row.remove();
+  const errors = "#errors-and-what-they-mean section section:nth-of-type(n + 6)";
+  for (const entry of document.querySelectorAll(errors)) entry.remove();
   for (const text of document.querySelectorAll(".highlight span[class], code.literal")) {
     const around = text.closest(".output, .cell_input, td, th, li, p, summary, h2, h3");
     const kind = [text.className, around?.tagName, around?.className].join();

@@ -59,7 +59,7 @@ def test_checkpoints_imports_the_standard_library_and_torch():
 
 
 def test_fc_model_imports_checkpoints_and_no_other_module_of_this_project():
-    ours = {path.stem for path in FILES[0].parent.glob("*.py")} | {"museum", "tools", "tests"}
+    ours = {path.stem for path in FILES[0].parent.glob("*.py")} | {"patients", "tools", "tests"}
     used = {name.partition(".")[0] for _, name in imports_of(TREES["fc_model.py"])}
     assert used & ours == {"checkpoints"}
     assert not {name.partition(".")[0] for _, name in imports_of(TREES["checkpoints.py"])} & ours

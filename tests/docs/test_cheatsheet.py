@@ -366,7 +366,7 @@ def errors(text):
     rows = [
         re.split(r"\s*\|\s*", line)[1:-1]
         for line in text.partition("## Ten errors")[2].splitlines()
-        if line
+        if line.startswith("|")
     ]
     assert rows[0] == ["what you see", "cause", "way out"] and set(rows[1]) == {"---"}
     assert all(len(row) == 3 for row in rows)

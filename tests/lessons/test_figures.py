@@ -3,6 +3,7 @@
 import copy
 import importlib
 import sys
+import traceback
 from collections import namedtuple
 from dataclasses import dataclass
 from enum import Enum
@@ -1486,3 +1487,65 @@ def test_plot_broadcast_gives_each_rank_its_own_rows():
     assert drawn == {(4, 0): blue, (4, 1): yellow, (6, 0): blue, (6, 1): yellow}
     assert words(ax).count("no numbers") == words(ax).count("empty") == 2
     assert words(ax).count("reads nothing") == 1 and height(ax, "reads nothing") > 1.3
+
+
+# ---------------------------------------------------------------- 16
+
+
+def calls_of(action):
+    """The calls in the traceback of the error that an action raises, and the error."""
+    try:
+        action()
+    except RuntimeError as error:
+        return traceback.extract_tb(error.__traceback__), error
+    raise AssertionError("no error was raised")
+
+
+def test_plot_traceback_draws_a_row_for_each_call_and_names_your_lowest():
+    model = nn.Sequential(nn.Linear(4, 2))
+    calls, error = calls_of(lambda: model(torch.ones(1, 4, dtype=torch.float64)))
+    ax = figures.plot_traceback(calls, error)
+    own = [row for row, call in enumerate(calls) if figures.is_own(call)]
+    assert 0 < len(own) < len(calls) and own == list(range(len(own)))
+    colors = [to_hex(patch.get_facecolor()) for patch in ax.patches]
+    assert colors == [BLUE.lower()] * len(own) + [GREY.lower()] * (len(calls) - len(own)) + [
+        "#fbe6e7"
+    ]
+    assert height(ax, "3  your lowest line") == own[-1] + 0.5
+    assert height(ax, "1  what went wrong") == height(ax, f"RuntimeError: {error}")
+    assert height(ax, "2  the library: skip") == (own[-1] + 1 + len(calls)) / 2
+    assert words(ax).count("your code") == len(own) and "linear.py" in words(ax)
+
+
+def test_plot_traceback_draws_the_rows_of_a_helper_in_grey():
+    model = nn.Sequential(nn.Linear(4, 2))
+    calls, error = calls_of(lambda: model(torch.ones(1, 4, dtype=torch.float64)))
+    ax = figures.plot_traceback(calls, error, helpers=1)
+    first, second = [to_hex(patch.get_facecolor()) for patch in ax.patches][:2]
+    assert (first, second) == (GREY.lower(), BLUE.lower())
+    assert words(ax).count("our helper") == 1 and height(ax, "    our helper: ignore") == 0.5
+    assert height(ax, "3  your lowest line") == 1.5
+
+
+def test_plot_traceback_skips_nothing_if_your_own_line_raised_the_error():
+    def stop():
+        raise RuntimeError("x" * 200)
+
+    calls, error = calls_of(stop)
+    ax = figures.plot_traceback(calls, error)
+    assert not {"2  the library: skip", "    our helper: ignore"} & set(words(ax))
+    assert max(map(len, words(ax))) == 100 and all(map(figures.is_own, calls))
+
+
+def test_plot_who_notices_is_green_where_a_test_fails_and_counts_the_faults():
+    table = {
+        "no fault": {"keys match": True, "answers kept": True},
+        "a bit flipped": {"keys match": True, "answers kept": False},
+        "a key lost": {"keys match": False, "answers kept": False},
+    }
+    ax = figures.plot_who_notices(table)
+    colors = [to_hex(patch.get_facecolor()) for patch in ax.patches]
+    assert colors == [GREY.lower()] * 3 + [GREEN.lower()] * 3
+    assert words(ax) == ["✓ notices"] * 3 + ["1 of 2", "2 of 2"]
+    assert ticks(ax.xaxis) == ["keys match", "answers kept"]
+    assert ticks(ax.yaxis) == [*table, "faults noticed"] and ax.get_ylim() == (4, 0)

@@ -220,6 +220,27 @@ def test_plot_grid_draws_each_field_in_its_row_and_column():
     assert ax.get_ylim() == (2, 0)  # the first row on top
 
 
+def test_explain_speaks_of_the_last_error_a_message_or_a_file(capsys, tmp_path, monkeypatch):
+    monkeypatch.delattr("sys.last_value", raising=False)
+    helper.explain()
+    assert capsys.readouterr().out == "No cell has ended with an error yet.\n"
+    with pytest.raises(RuntimeError) as caught:
+        nn.Linear(2, 3).load_state_dict(nn.Linear(4, 3).state_dict())
+    monkeypatch.setattr("sys.last_value", caught.value, raising=False)
+    helper.explain()
+    said = capsys.readouterr().out
+    assert "docs/errors.md#size-mismatch " in said
+    for same in (caught.value, str(caught.value)):
+        helper.explain(same)
+        assert capsys.readouterr().out == said
+    torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "a.pth")
+    for path in (tmp_path / "a.pth", str(tmp_path / "a.pth")):
+        helper.explain(path)
+        assert capsys.readouterr().out.startswith("a.pth · a state_dict, 2 tensors")
+    helper.explain("no such message")
+    assert capsys.readouterr().out.startswith("No entry of docs/errors.md fits")
+
+
 def test_error_of_returns_type_and_text_and_demands_an_error():
     assert helper.error_of(lambda: {}["key"]) == "KeyError: 'key'"
     assert helper.error_of(lambda: torch.zeros(2).view(3)).startswith(

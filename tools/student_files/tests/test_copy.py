@@ -4,6 +4,7 @@ Running the notebooks takes most of the time.
 Without it: python -m pytest -k "not from_top_to_bottom"
 """
 
+import functools
 import re
 from pathlib import Path
 
@@ -67,7 +68,18 @@ def test_links_lead_to_files_of_the_copy(path):
     text = "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
     text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        assert target.startswith("https://") or (path.parent / target).is_file(), target
+        name, _, place = target.partition("#")
+        assert target.startswith("https://") or (path.parent / name).is_file(), target
+        assert not name.endswith("errors.md") or not place or place in places(), target
+
+
+@functools.cache
+def places():
+    """The anchors of docs/errors.md, and those that its headings make."""
+    page = (FOLDER / "docs" / "errors.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)", page, flags=re.MULTILINE)
+    slugs = [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings]
+    return {*re.findall(r'^<a id="([\w-]+)">', page, flags=re.MULTILINE), *slugs}
 
 
 def test_the_modules_are_those_of_the_copy():
