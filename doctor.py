@@ -39,7 +39,7 @@ from pathlib import Path
 _PAGES = [Path(__file__).resolve().parent / name for name in ("docs/errors.md", "errors.md")]
 PAGE = next(filter(Path.is_file, _PAGES), _PAGES[0])
 UNKNOWN = """No entry of docs/errors.md fits. Give the whole message, best with its traceback.
-If nothing was raised and the result is wrong, read the last four sections of that page.
+If nothing was raised and the result is wrong, read the sections "Nothing is raised" at its end.
 If the message is PyTorch's, search https://github.com/pytorch/pytorch/issues for it without names
 and numbers, or ask at https://discuss.pytorch.org: show the whole traceback, the shortest code that
 raises it, and what `python -m torch.utils.collect_env` prints."""
@@ -91,7 +91,7 @@ QUOTES = re.compile(r"[‘’“”\"`´]")
 INSIDE = "**Another error is inside.**"
 # A message of few words counts only beside one of these: pandas has KeyErrors, too.
 OURS = re.compile(
-    r"torch|tensor|mat1|state_dict|checkpoint|optimi[sz]er|pickl|cuda|onnx|\.pth?\b|\.ckpt|dataloader"
+    r"torch|tensor|mat1|mismatch|state_dict|checkpoint|optimi[sz]er|pickl|cuda|onnx|\.pth?\b|\.ckpt|dataloader"
     r"|nn\.|param|exp_avg|weight|load"
 )
 
@@ -101,13 +101,20 @@ def diagnose(text, entries=None):
 
     It may be a whole traceback, wrapped, coloured, with the prefixes of logs, in another case. If no
     entry's words are there exactly, one counts that shares most of its rare words, in runs of two.
-    Of an entry with several wordings, the one that fits is the first of its messages.
+    Of an entry with several wordings, the one that fits is the first of its messages. An entry that
+    tells much less than the first one is left out.
     """
-    entries = [entry for entry in entries or read_page() if entry.messages]
+    entries = [_with_messages(entry) for entry in entries or read_page()]
     rarity, enough = _rarity(entries), 0 if OURS.search(text.lower()) else 13
     ranked = _exact(text, entries, rarity) or _similar(text, entries, rarity)
     ranked.sort(key=lambda pair: (INSIDE in pair[1].cause, -pair[0]))
-    return [entry for weight, entry in ranked if weight > enough][:3]
+    enough = max([enough, *(weight * 0.75 for weight, _ in ranked[:1])])
+    return [entry for weight, entry in ranked if weight >= enough][:3]
+
+
+def _with_messages(entry):
+    """An entry as it is looked for: a fault that raises nothing, by its heading."""
+    return entry if entry.messages else replace(entry, messages=[entry.title])
 
 
 def _exact(text, entries, rarity):
@@ -146,7 +153,7 @@ def _shared(message, matcher, rarity, short):
     if not any(run.size > 2 for run in runs):
         return 0
     longest = max(runs, key=lambda run: run.size)
-    if short and shared > (5 if longest.a == 0 else 16):
+    if short and shared > (5 if longest.a == 0 else 17):
         return shared
     whole = _weight(words, rarity)
     return shared - (whole - shared) / 2 if shared >= 0.75 * whole else 0
@@ -1681,7 +1688,8 @@ def clean(text):
 
 def show(report):
     """The report as lines of text."""
-    head = ["" if report.model else report.format, report.kind or ""]
+    half = any(problem.startswith("half a file") for problem in report.problems)
+    head = ["" if report.model else report.format, "it should hold " * half + report.kind]
     head += [counted(report.tensors, "tensor") if report.tensors else ""]
     head += [f"{report.parameters:,} parameters" if report.parameters is not None else ""]
     head += [size_of(report.size)]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import slides
-from conftest import ROOT, assert_accessible
+from conftest import ROOT, assert_accessible, take_picture
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 DECKS = ROOT / "build" / "slides"
@@ -58,9 +58,8 @@ def open_deck(page, path):
     page.evaluate("document.fonts.ready")
 
 
-def walk(page, path, seen=None):
-    """Go through a deck with the space bar and look at every step; returns the number of slides."""
-    open_deck(page, path)
+def walk(page, seen=None):
+    """Go through an open deck with the space bar and look at every step; returns the number of slides."""
     visited, complaints = set(), []
     while True:
         place = page.evaluate("() => Reveal.getSlidePastCount()")
@@ -81,19 +80,22 @@ def walk(page, path, seen=None):
     return len(visited)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_deck(path, size, new_page, pictures):
-    page = new_page(*size)
-    folder = pictures(f"decks/{size[0]}/x").parent
-    folder.mkdir(parents=True, exist_ok=True)
+def test_a_deck(path, new_page, pictures):
+    """In a wide window, with a picture of each slide, then in a narrow one."""
+    page = new_page(*SIZES[0])
+    folder = pictures("decks/slides/x").parent
     for old in folder.glob(f"{path.stem[:2]}_*.png"):
         old.unlink()
 
     def seen(number):
-        page.screenshot(path=folder / f"{path.stem[:2]}_{number:02}.png")
+        take_picture(page, folder / f"{path.stem[:2]}_{number:02}.png")
 
-    assert walk(page, DECKS / f"{path.stem}.html", seen if size == SIZES[0] else None) >= 10
+    open_deck(page, DECKS / f"{path.stem}.html")
+    count = walk(page, seen)
+    page.set_viewport_size(dict(zip(("width", "height"), SIZES[1])))
+    page.evaluate("Reveal.slide(0, 0, -1)")
+    assert walk(page) == count >= 10
 
 
 def open_for_paper(page, path):
@@ -261,8 +263,10 @@ def spoiled(path, folder, spoil):
 @pytest.mark.parametrize("complaint", SPOILERS)
 def test_a_spoiled_deck_is_caught(complaint, new_page, tmp_path):
     deck = spoiled(DECKS / f"{NOTEBOOKS[1].stem}.html", tmp_path, SPOILERS[complaint])
+    page = new_page()
+    open_deck(page, deck)
     with pytest.raises(AssertionError, match=complaint):
-        walk(new_page(), deck)
+        walk(page)
 
 
 @pytest.mark.parametrize(

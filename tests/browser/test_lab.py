@@ -4,6 +4,7 @@ import re
 
 import nbformat
 import pytest
+from conftest import take_picture
 from notebook_tools import NOTEBOOKS, ROOT, code_cells, exercises, printed, read, tags, write
 from playwright.sync_api import expect
 
@@ -167,7 +168,7 @@ def take_pictures(page, path, name):
     )
     for k, top in enumerate(range(0, end, window - 50)):
         panel.evaluate("(panel, top) => panel.scrollTop = top", top)
-        page.screenshot(path=path(f"lab/{name}_{k:02}"))
+        take_picture(page, path(f"lab/{name}_{k:02}"))
     page.set_viewport_size(size)
 
 

@@ -90,7 +90,8 @@ def test_a_message_may_be_wrapped_coloured_cut_or_shouted(text, entries):
 
 
 def test_a_shape_in_a_short_message_is_enough(entries):
-    assert "size-mismatch" in anchors("size mismatch for fc.weight", entries)
+    assert anchors("size mismatch for fc.weight", entries) == ["size-mismatch-last-layer"]
+    assert anchors("size mismatch for layer1", entries)[0] == "size-mismatch"
 
 
 def test_each_entry_is_found_by_its_own_words(entries):
