@@ -70,11 +70,12 @@ def read_page(path=PAGE):
 def _entry(anchor, text):
     heading, _, body = re.split(r"^## ", text, flags=re.M)[0].partition("\n")
     heading = heading.removeprefix("### ")
-    messages = [message.strip() for _, message in re.findall(r"(`+)(.+?)\1(?!`)", heading)]
+    also, body = re.fullmatch(r"(?s)\n?(?:Also: (.*?)\n)?(.*)", body).groups("")
+    messages = [each.strip() for _, each in re.findall(r"(`+)(.+?)\1(?!`)", f"{heading} {also}")]
     pieces = re.split(r"^```.*\n", body, flags=re.M)  # prose and code, by turns
     prose = [piece.strip() for piece in pieces[0::2] if piece.strip()]
     lesson = re.search(r"^\[(.+?)\]", prose.pop(), flags=re.M)[1]
-    title = " or ".join(messages) or heading
+    title = messages[0] if messages else heading
     return Entry(anchor, title, messages, "\n\n".join(prose), pieces[-2].rstrip(), lesson)
 
 
