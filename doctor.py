@@ -76,7 +76,8 @@ def _entry(anchor, text):
     prose = [piece.strip() for piece in pieces[0::2] if piece.strip()]
     lesson = re.search(r"^\[(.+?)\]", prose.pop(), flags=re.M)[1]
     title = messages[0] if messages else heading
-    return Entry(anchor, title, messages, "\n\n".join(prose), pieces[-2].rstrip(), lesson)
+    cause = re.sub(r"(?<!\n)\n(?!\n|- )", " ", "\n\n".join(prose))  # a paragraph is a line
+    return Entry(anchor, title, messages, cause, pieces[-2].rstrip(), lesson)
 
 
 # ---------------------------------------------------------------- from a message to its entries
@@ -103,14 +104,22 @@ def diagnose(text, entries=None):
     It may be a whole traceback, wrapped, coloured, with the prefixes of logs, in another case. If no
     entry's words are there exactly, one counts that shares most of its rare words, in runs of two.
     Of an entry with several wordings, the one that fits is the first of its messages. An entry that
-    tells much less than the first one is left out.
+    says less of the same lines than the first one is left out.
     """
     entries = [_with_messages(entry) for entry in entries or read_page()]
     rarity, enough = _rarity(entries), 0 if OURS.search(text.lower()) else 13
     ranked = _exact(text, entries, rarity) or _similar(text, entries, rarity)
     ranked.sort(key=lambda pair: (INSIDE in pair[1].cause, -pair[0]))
-    enough = max([enough, *(weight * 0.75 for weight, _ in ranked[:1])])
-    return [entry for weight, entry in ranked if weight >= enough][:3]
+    found = [entry for weight, entry in ranked if weight > enough]
+    said = _squeezed(text)
+    return found[:1] + [entry for entry in found[1:] if not _is_part(entry, found[0], said)][:2]
+
+
+def _is_part(entry, first, said):
+    """Whether an entry only says in general what the first one says of the same lines."""
+    general, special = entry.messages[0], first.messages[0]
+    same_lines = _count(general, said) <= _count(special, said)
+    return INSIDE in entry.cause or bool(_count(general, _squeezed(special)) and same_lines)
 
 
 def _with_messages(entry):
@@ -122,7 +131,7 @@ def _exact(text, entries, rarity):
     """Pairs (weight of the words, entry) of the entries whose words are in a text."""
     said, found = _squeezed(text), []
     for entry in entries:
-        fits = [message for message in entry.messages if _is_in(message, said)]
+        fits = [message for message in entry.messages if _count(message, said)]
         if fits:
             best = max(fits, key=lambda message: (_weight(_words(message), rarity), len(message)))
             weight = _weight(_words(best), rarity) + len(best) / 1000  # if equal, the longer
@@ -132,14 +141,15 @@ def _exact(text, entries, rarity):
 
 
 def _similar(text, entries, rarity):
-    """Pairs (weight, entry) of the entries that share enough of their words with a text's end."""
-    matcher, said, found = SequenceMatcher(autojunk=False), _words(text)[-1000:], []
+    """Pairs (weight, entry) of the entries that share most words with a text's end."""
+    matcher, said = SequenceMatcher(autojunk=False), _words(text)[-1000:]
     matcher.set_seq2(said)
+    found = []
     for entry in entries:
-        best = max(_shared(message, matcher, rarity, len(said) <= 30) for message in entry.messages)
-        if best > 0:
-            found.append((best, entry))
-    return found
+        short = len(said) <= 30
+        found.append((max(_shared(each, matcher, rarity, short) for each in entry.messages), entry))
+    best = max(weight for weight, _ in found)
+    return [pair for pair in found if pair[0] > 0 and pair[0] >= 0.75 * best]
 
 
 def _shared(message, matcher, rarity, short):
@@ -174,17 +184,17 @@ def _words(text):
     return re.findall(r"[a-z0-9_]+", _cleaned(text))
 
 
-def _is_in(message, said):
-    """Whether a message's words are in a squeezed text. Between quotes, … ends at the next quote."""
+def _count(message, said):
+    """How often a message's words are in a squeezed text. Between quotes, … ends at the next quote."""
     parts, place = _squeezed(message).split("…"), 0
     for part in parts:  # quick, and mostly it ends here
         place = said.find(part, place) + len(part)
         if place < len(part):
-            return False
+            return 0
     quotes = ["".join(parts[:k]).count("'") % 2 for k in range(1, len(parts))]
     gaps = ["[^']*?" if inside else ".*?" for inside in quotes]
     pattern = "".join(map(str.__add__, map(re.escape, parts), [*gaps, ""]))
-    return bool(re.search(pattern, said, re.S))
+    return len(re.findall(pattern, said, re.S))
 
 
 def _squeezed(text):
