@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help setup run lab test oldest book pdf slides browser student cheatsheet torture bench rivals outputs network clean
+.PHONY: help setup run lab test oldest book pdf slides browser student capstone quiz cheatsheet torture bench rivals outputs network clean
 
 help:
 	$(info make setup    makes .venv with all packages; quick when nothing changed)
@@ -20,6 +20,8 @@ help:
 	$(info make slides   makes a deck of each lesson to present: build/slides/index.html)
 	$(info make browser  opens lessons, decks and pages in a real JupyterLab and a headless Chromium, and checks them)
 	$(info make student  makes a copy of the series without solutions and outputs: build/student)
+	$(info make capstone FILE=my_checkpoints.py  plays forty cases on checkpoint functions of your own, and prints the score)
+	$(info make quiz     prints the questions of all lessons, a page each, and the key: build/quiz.pdf)
 	$(info make cheatsheet  prints docs/cheatsheet.md on one page: build/cheatsheet.pdf)
 	$(info make torture  damages checkpoints, kills saves, plays a full disk: the whole fault matrix, with a table)
 	$(info make bench    measures training, loading and saving as ratios; let the machine do nothing else)
@@ -74,6 +76,12 @@ build/html/index.html:
 
 student: setup
 	@"$(VENV_PYTHON)" tools/student.py
+
+capstone: setup
+	@"$(VENV_PYTHON)" notebooks/capstone.py "$(FILE)"
+
+quiz: setup
+	@"$(VENV_PYTHON)" tools/quiz.py
 
 cheatsheet: setup
 	@"$(VENV_PYTHON)" tools/cheatsheet.py

@@ -138,9 +138,10 @@ def same(a, b):
     if type(a) is not type(b):
         return False
     if isinstance(a, torch.Tensor):
-        a, b = a.detach(), b.detach()
         alike = (a.dtype, a.shape) == (b.dtype, b.shape)
-        return alike and a.numpy().tobytes() == b.numpy().tobytes()
+        return alike and torch.equal(
+            *(each.detach().reshape(-1).view(torch.uint8) for each in (a, b))
+        )
     if isinstance(a, dict):
         return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):

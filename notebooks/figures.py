@@ -2,6 +2,7 @@
 
 import json
 import pickletools
+import textwrap
 import time
 import zipfile
 from dataclasses import is_dataclass
@@ -2001,4 +2002,33 @@ def plot_who_notices(table):
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)
+    return ax
+
+
+# ---- 17
+
+
+def plot_cases(reasons, title):
+    """Draw the forty cases of the capstone, five in a row: pale green with a check mark, red with a cross.
+
+    reasons is what capstone.played returns: {(step, row, case): why it fails, or an empty text}.
+    """
+    steps = list(dict.fromkeys(step for step, _, _ in reasons))
+    _, ax = plt.subplots(figsize=(13, 7.6))
+    for number, step in enumerate(steps):
+        cases = [(key[2], reason) for key, reason in reasons.items() if key[0] == step]
+        passed = sum(not reason for _, reason in cases)
+        label = f"{step}\n{passed} of {len(cases)}"
+        top = 2.2 * number
+        ax.text(-0.06, top + 0.95, label, ha="right", va="center", fontsize=15, weight="bold")
+        for place, (case, reason) in enumerate(cases):
+            mark, face, color = ("✗", RED, "white") if reason else ("✓", "#e6f4ee", "black")
+            x, y = place % 5, top + place // 5
+            edge = RED if reason else GREEN
+            ax.add_patch(plt.Rectangle((x + 0.02, y + 0.05), 0.96, 0.86, fc=face, ec=edge))
+            text = textwrap.fill(f"{mark} {case}", 20)
+            ax.text(x + 0.5, y + 0.48, text, color=color, fontsize=12.5, ha="center", va="center")
+    ax.set(xlim=(-1.1, 5), ylim=(2.2 * len(steps) - 0.2, 0))
+    ax.set_title(title, fontsize=18, weight="bold", pad=14)
+    ax.set_axis_off()
     return ax

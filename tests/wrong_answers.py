@@ -2514,6 +2514,76 @@ def prepare(weights):
 """,
         ),
     ],
+    "17.1": [
+        (
+            "2 of 10 cases fail. Begin with any model / saved on a graphics card: RuntimeError: Attempting…",
+            """
+_ = mine.write_text((ROOT / "notebooks" / "17_torch_save.py").read_text())
+""",
+        ),
+        (
+            "10 of 10 cases fail. Begin with any model / batch norm: UnpicklingError: Weights only load…",
+            '''
+_ = mine.write_text("""
+import torch
+
+def save(state, path):
+    torch.save(state, path)
+
+def load(path):
+    return torch.load(path)
+
+def resume(saved, state):
+    return saved
+""")
+''',
+        ),
+    ],
+    "17.2": [
+        (
+            "10 of 10 cases fail. Begin with other pieces / a piece that the file lacks: an error, but…",
+            """
+_ = mine.write_text((ROOT / "notebooks" / "17_torch_save.py").read_text())
+""",
+        ),
+        (
+            "4 of 10 cases fail. Begin with other pieces / Ctrl-C in the middle: an error, but some…",
+            """
+text = (ROOT / "tests" / "capstone" / "reference.py").read_text()
+_ = mine.write_text(text.replace('put(pieces[each], before[each])', 'pass'))
+""",
+        ),
+    ],
+    "17.3": [
+        (
+            "5 of 10 cases fail. Begin with random numbers / torch's numbers: the loss of batch 1…",
+            """
+_ = mine.write_text((ROOT / "notebooks" / "17_torch_save.py").read_text())
+""",
+        ),
+        (
+            "1 of 10 cases fail. Begin with what must not change / two runs from one load: the loss…",
+            """
+text = (ROOT / "tests" / "capstone" / "reference.py").read_text()
+_ = mine.write_text(text.replace('state = copy.deepcopy(state)', 'pass'))
+""",
+        ),
+    ],
+    "17.4": [
+        (
+            "5 of 10 cases fail. Begin with a kill / killed 10 times: at least once: neither…",
+            """
+_ = mine.write_text((ROOT / "notebooks" / "17_torch_save.py").read_text())
+""",
+        ),
+        (
+            "1 of 10 cases fail. Begin with a power cut / the power fails after a save: a file…",
+            """
+text = (ROOT / "tests" / "capstone" / "reference.py").read_text()
+_ = mine.write_text(text.replace('os.fsync(file.fileno())', 'pass'))
+""",
+        ),
+    ],
 }
 
 # Right answers of another form than the solution: {exercise: [code, ...]}.
@@ -3476,6 +3546,11 @@ def prepare(weights):
     first.weight.data, first.bias.data = weights["0.weight"].clone(), weights["0.bias"].clone()
     model = nn.Sequential(first, *rest, nn.Linear(16, 3))
     return model, torch.optim.SGD(model.parameters(), lr=0.01)
+""",
+    ],
+    "17.4": [
+        """
+_ = mine.write_text((ROOT / "tests" / "capstone" / "reference.py").read_text())
 """,
     ],
 }

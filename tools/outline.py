@@ -6,7 +6,7 @@ from collections import Counter
 STARTS = {"slide", "subslide"}
 EXERCISE = r"^### (Exercise \d+\.\d+)"
 # For reading: a deck may leave it out.
-UNTAUGHT = {None, "Since the originals"}
+UNTAUGHT = {None, "Since the originals", "Check yourself"}
 DRILL = {"exercise", "check", "hint", "solution"}
 # Code that teaches nothing by itself.
 SILENT = DRILL | {"setup", "parameters", "proof", "hide-input"}

@@ -7,10 +7,12 @@ The folder is written anew each time. Tests of its own come with it: python -m p
 
 import json
 import shutil
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from lessons import ROOT
+from quiz import without_key
+
 FILES = [
+    "benchmarks/faults.py",
     "checkpoints.py",
     "doctor.py",
     "fc_model.py",
@@ -40,8 +42,8 @@ def write_copy(folder):
     shutil.copytree(
         ROOT / "tools" / "student_files", folder, ignore=shutil.ignore_patterns("__pycache__")
     )
-    (folder / "docs").mkdir()
     for name in FILES:
+        (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     # torchvision may have unpacked the .gz files beside them.
     shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("*-ubyte"))
@@ -56,9 +58,15 @@ def write_copy(folder):
 
 
 def without_answers(notebook):
-    """Return a notebook (dict) without its solutions, outputs and execution counts."""
+    """Return a notebook (dict) without solutions, answers to the questions, outputs and execution counts."""
     cells = [
         cell for cell in notebook["cells"] if "solution" not in cell["metadata"].get("tags", [])
+    ]
+    cells = [
+        cell | {"source": without_key("".join(cell["source"])).splitlines(keepends=True)}
+        if "quiz" in cell["metadata"].get("tags", [])
+        else cell
+        for cell in cells
     ]
     blank = {"outputs": [], "execution_count": None}
     return {

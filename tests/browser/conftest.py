@@ -123,6 +123,8 @@ def series(worker_id):
     )
     shutil.copytree(ROOT / "data", copy / "data")
     modules = ("checkpoints.py", "doctor.py", "fc_model.py", "helper.py")
+    (copy / "benchmarks").mkdir()
+    shutil.copy(ROOT / "benchmarks" / "faults.py", copy / "benchmarks")
     for name in (*modules, "README.md", "requirements.txt"):
         shutil.copy(ROOT / name, copy)
     (copy / "docs").mkdir()

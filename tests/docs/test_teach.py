@@ -1,7 +1,7 @@
 """docs/teach: run sheets and clocks add up, what they name exists, hints are the checks' own."""
 
 import re
-from itertools import groupby
+from functools import cache
 
 import pytest
 from notebook_tools import FILLER, NOTEBOOKS, ROOT, exercises, read, times
@@ -11,6 +11,17 @@ FOLDER = ROOT / "docs" / "teach"
 TEXT = (FOLDER / "index.md").read_text(encoding="utf-8")
 PAGES = {path.stem: (FOLDER / f"{path.stem}.md").read_text(encoding="utf-8") for path in NOTEBOOKS}
 EXERCISES = [name for path in NOTEBOOKS for name, *_ in exercises(read(path))]
+LENGTHS = {
+    "90 minutes": 90,
+    "Half a day": 210,
+    "Two days: day one": 420,
+    "Two days: day two": 420,
+}
+SEMESTER = "A semester's lab"
+# Rows of a run sheet that belong to no lesson.
+AROUND = {"Welcome", "Break", "Lunch", "Your own code", "Closing", "Feedback"}
+# Sections of a lesson that nobody teaches: they have no clock.
+UNTAUGHT = {"Since the originals", "Check yourself"}
 
 
 def rows(text):
@@ -22,8 +33,8 @@ def rows(text):
 
 
 def run_sheets(text):
-    """{title: (rows of minutes, lesson, part …, the sum that is named below the table)}"""
-    text = text.partition("## Run sheets")[2].partition("\n## ")[0]
+    """{title: (rows of clock, lesson, section …, the sum that is named below the table)}"""
+    text = text.partition("\n## Run sheets\n")[2].partition("\n## ")[0]
     sheets = {}
     for section in text.split("\n### ")[1:]:
         (total,) = re.findall(r"^(\d+) minutes\.$", section, re.MULTILINE)
@@ -31,20 +42,91 @@ def run_sheets(text):
     return sheets
 
 
+SHEETS = run_sheets(TEXT)
+
+
+@cache
 def parts(path):
     """The sections of a notebook by their titles, and its exercises by their numbers."""
     text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
     return re.findall(r"^###? (Exercise [\d.]+|.+)", text, re.MULTILINE)
 
 
+@cache
+def exercise_minutes(path):
+    """{exercise: minutes} out of the headings of a notebook."""
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    found = re.findall(r"^### (Exercise [\d.]+) · (\d+) minutes?\b", text, re.MULTILINE)
+    return {name: int(minutes) for name, minutes in found}
+
+
+def minutes_of(clock):
+    """The minutes of a clock such as 1:05; None if it is none."""
+    found = re.fullmatch(r"(\d+):([0-5]\d)", clock)
+    return int(found[1]) * 60 + int(found[2]) if found else None
+
+
+def lasting(sheet, total):
+    """Each row of a run sheet with the minutes from its clock to the next one, or to the end."""
+    starts = [minutes_of(row[0]) or 0 for row in sheet]
+    return [
+        (end - start, row)
+        for row, start, end in zip(sheet, starts, [*starts[1:], total], strict=True)
+    ]
+
+
+def empty_cells(sheet, columns=6):
+    """The rows in which a cell is empty or missing, one string each."""
+    return [f"an empty cell: {row}" for row in sheet if len(row) != columns or "" in row]
+
+
 def problems_of_sheet(sheet, total):
     """Everything that is wrong with a run sheet, one string each."""
-    minutes = sum(int(row[0]) for row in sheet)
-    found = [] if minutes == total else [f"the minutes add up to {minutes}, not {total}"]
-    for _, lesson, part, *_ in sheet:
-        paths = [path for path in NOTEBOOKS if path.name.startswith(lesson)] if lesson else []
-        if lesson and not (len(paths) == 1 and part in parts(paths[0])):
-            found.append(f"lesson {lesson} has no part {part!r}")
+    found = empty_cells(sheet)
+    found += [f"{row[0]} is no clock" for row in sheet if minutes_of(row[0]) is None]
+    if minutes_of(sheet[0][0]) != 0:
+        found.append(f"the clock begins at {sheet[0][0]}")
+    for minutes, (clock, lesson, names, *_) in lasting(sheet, total):
+        if minutes <= 0:
+            found.append(f"the clock does not rise after {clock}")
+        paths = [path for path in NOTEBOOKS if path.stem[:2] == lesson]
+        there = AROUND if lesson == "–" else parts(paths[0]) if paths else ()
+        needs = exercise_minutes(paths[0]) if paths else {}
+        for name in names.split("; "):
+            if name not in there:
+                found.append(f"lesson {lesson} has no section {name!r}")
+            if name in needs and minutes < needs[name]:
+                found.append(f"{name} takes {needs[name]} minutes, and the sheet gives {minutes}")
+    if [row[2] for row in sheet[-2:]] != ["Closing", "Feedback"]:
+        found.append("the sheet does not end with closing and feedback")
+    if lasting(sheet, total)[-1][0] > 10:
+        found.append("the feedback takes more than 10 minutes: the sum is wrong")
+    return found
+
+
+def problems_of_pace(sheet, total, clocks):
+    """Whether a sheet gives 1.3 to 1.5 times the minutes that the clocks of the lessons name.
+
+    Exercises don't count, and sections that the room runs without talk don't either.
+    """
+    given = own = 0
+    for minutes, (_, lesson, names, doing, *_) in lasting(sheet, total):
+        if lesson == "–" or names.startswith("Exercise ") or doing.startswith("run "):
+            continue
+        plan = {part: end - start for part, start, end in clocks[lesson]}
+        given, own = given + minutes, own + sum(plan[name] for name in names.split("; "))
+    ratio = given / own
+    return [] if 1.3 <= ratio <= 1.5 else [f"{given} minutes are {ratio:.2f} times the own {own}"]
+
+
+def problems_of_semester(sheet, total):
+    """What is wrong with the table of a semester, one string each."""
+    found = empty_cells(sheet)
+    if [row[0] for row in sheet] != [str(week + 1) for week in range(14)] or total != 14 * 90:
+        found.append("these are not 14 weeks of 90 minutes")
+    lessons = [lesson for row in sheet for lesson in row[1].split(", ")]
+    if list(dict.fromkeys(lessons)) != [path.stem[:2] for path in NOTEBOOKS]:
+        found.append(f"the lessons are {lessons}")
     return found
 
 
@@ -69,34 +151,6 @@ def problems_of_hints(pages):
     return found
 
 
-def days(text):
-    """The rows of the five days that belong to a lesson."""
-    sheets = list(run_sheets(text).values())[2:]
-    return [row for sheet, _ in sheets for row in sheet if row[1]]
-
-
-def planned(number):
-    """{section or exercise: minutes} of a lesson, out of the run sheets of the five days."""
-    return {part: int(minutes) for minutes, lesson, part, *_ in days(TEXT) if lesson == number}
-
-
-def problems_of_days(text):
-    """Where the five days differ from the lessons in order, times or parts, one string each."""
-    found = []
-    order = [number for number, _ in groupby(days(text), key=lambda row: row[1])]
-    if order != [path.stem[:2] for path in NOTEBOOKS]:
-        found.append(f"the lessons come in the order {order}")
-    for path in NOTEBOOKS:
-        rows = [row for row in days(text) if row[1] == path.stem[:2]]
-        solve = sum(int(row[0]) for row in rows if row[2].startswith("Exercise "))
-        teach = sum(int(row[0]) for row in rows) - solve
-        if times(read(path)) != [(str(teach), str(solve))]:
-            found.append(f"{path.stem}: {teach} minutes to teach and {solve} for the exercises")
-        missing = set(parts(path)) - {row[2] for row in rows} - {"Since the originals"}
-        found += [f"{path.stem}: {part!r} is missing" for part in missing]
-    return found
-
-
 def clock(page):
     """The clock lines of a page: (section or exercise, first minute, last minute), in order."""
     heading = r"^#+ (Exercise [\d.]+|.*?)(?: · .*?)?(?:, not on a slide)?\n\n"
@@ -107,17 +161,31 @@ def clock(page):
     ]
 
 
-def problems_of_clock(page, minutes):
-    """What is wrong with the clock of a page; minutes is {section or exercise: minutes}."""
+def problems_of_clock(page, sections, solving, named):
+    """What is wrong with the clock of a page.
+
+    sections are the parts of the notebook, solving {exercise: minutes}, named (to teach, to solve).
+    """
     found, now = [], 0
     for part, start, end in clock(page):
         if start != now:
             found.append(f"{part} begins at {start}, and the part before ends at {now}")
-        if end - start != minutes.get(part):
-            found.append(f"{part} takes {end - start} minutes, planned are {minutes.get(part)}")
+        if end <= start:
+            found.append(f"{part} takes no time")
+        if end - start != solving.get(part, end - start):
+            found.append(f"{part} takes {end - start} minutes, its heading says {solving[part]}")
         now = end
-    if now != sum(minutes.values()):
-        found.append(f"the clock ends at {now}, the lesson takes {sum(minutes.values())} minutes")
+    found += [
+        f"{part} has no minutes in its heading"
+        for part in sections
+        if part.startswith("Exercise ") and part not in solving
+    ]
+    order = [part for part, *_ in clock(page)]
+    if order != [part for part in sections if part not in UNTAUGHT]:
+        found.append(f"the clock is that of {order}")
+    solve = sum(end - start for part, start, end in clock(page) if part.startswith("Exercise "))
+    if (now - solve, solve) != named:
+        found.append(f"the clock sums up to {(now - solve, solve)}, the lesson names {named}")
     if len(re.findall(r"\d:\d\d to ", page)) != len(clock(page)):
         found.append("a clock does not stand right below its heading")
     return found
@@ -143,18 +211,43 @@ def problems_of_words(text):
     return found + [f"filler: {each}" for each in re.findall(FILLER, prose, re.IGNORECASE)]
 
 
-@pytest.mark.parametrize("title", run_sheets(TEXT))
-def test_a_run_sheet_adds_up_and_names_what_is_there(title):
-    assert problems_of_sheet(*run_sheets(TEXT)[title]) == []
+def preparation(text):
+    """The rows of the checklist, and the minutes that are named below it."""
+    text = text.partition("\n## Prepare in one hour\n")[2].partition("\n## ")[0]
+    return rows(text)[1:], int(re.findall(r"^(\d+) minutes\.$", text, re.MULTILINE)[0])
 
 
-def test_the_run_sheets_are_of_the_lengths_that_they_say():
-    totals = [total for _, total in run_sheets(TEXT).values()]
-    assert totals == [90, 210, 263, 245, 269, 191, 233]
+def problems_of_preparation(steps, total):
+    """Whether the checklist fills one hour, one string each."""
+    found = empty_cells(steps, columns=3)
+    minutes = sum(int(row[0]) for row in steps if row[0].isdigit())
+    return found if minutes == total == 60 else [*found, f"{minutes} minutes, named are {total}"]
 
 
-def test_the_three_days_give_each_lesson_the_times_that_it_names():
-    assert problems_of_days(TEXT) == []
+@pytest.mark.parametrize("title", LENGTHS)
+def test_a_run_sheet_is_full_rises_and_names_what_is_there(title):
+    sheet, total = SHEETS[title]
+    assert total == LENGTHS[title]
+    assert problems_of_sheet(sheet, total) == []
+
+
+@pytest.mark.parametrize("title", [title for title in LENGTHS if title.startswith("Two days")])
+def test_two_days_have_the_pace_of_a_class(title):
+    clocks = {name[:2]: clock(page) for name, page in PAGES.items()}
+    assert problems_of_pace(*SHEETS[title], clocks) == []
+
+
+def test_a_semester_has_each_lesson_in_its_weeks():
+    assert problems_of_semester(*SHEETS[SEMESTER]) == []
+
+
+def test_the_run_sheets_are_these():
+    assert list(SHEETS) == [*LENGTHS, SEMESTER]
+
+
+def test_the_page_begins_with_an_hour_of_preparation():
+    assert re.findall(r"^## (.*)", TEXT, re.MULTILINE)[0] == "Prepare in one hour"
+    assert problems_of_preparation(*preparation(TEXT)) == []
 
 
 def test_the_hints_are_those_of_the_wrong_answers():
@@ -163,9 +256,11 @@ def test_the_hints_are_those_of_the_wrong_answers():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_page_has_the_title_the_times_and_the_clock_of_its_lesson(path):
-    page = PAGES[path.stem]
-    assert problems_of_opening(page, read(path)) == []
-    assert problems_of_clock(page, planned(path.stem[:2])) == []
+    page, notebook = PAGES[path.stem], read(path)
+    ((teach, solve),) = times(notebook)
+    solving = exercise_minutes(path)
+    assert problems_of_opening(page, notebook) == []
+    assert problems_of_clock(page, parts(path), solving, (int(teach), int(solve))) == []
 
 
 def test_the_index_lists_each_page():
@@ -183,20 +278,82 @@ def test_links_lead_somewhere_and_no_word_is_filler(name):
 # ---------------------------------------------------------------- spoiled on purpose
 
 
+def spoiled(title, row, column, word):
+    """A run sheet and its sum, with another word in one cell."""
+    sheet, total = SHEETS[title]
+    sheet = [list(each) for each in sheet]
+    assert sheet[row][column] != word
+    sheet[row][column] = word
+    return sheet, total
+
+
+# Of the 90 minutes: the first row is a section of lesson 00, the last two are closing and feedback.
 @pytest.mark.parametrize(
-    ("column", "word", "problem"),
+    ("row", "column", "word", "problem"),
     [
-        (0, "17", "the minutes add up to"),
-        (1, "19", "lesson 19 has no part"),
-        (2, "12. Elsewhere", "no part '12. Elsewhere'"),
-        (2, "Exercise 1.9", "no part 'Exercise 1.9'"),
+        (0, 0, "0:01", "the clock begins at 0:01"),
+        (1, 0, "0:00", "the clock does not rise after 0:00"),
+        (1, 0, "1:29", "the clock does not rise after 1:29"),
+        (1, 0, "0:75", "0:75 is no clock"),
+        (0, 1, "19", "lesson 19 has no section"),
+        (0, 1, "–", "lesson – has no section"),
+        (0, 2, "12. Elsewhere", "no section '12. Elsewhere'"),
+        (0, 2, "1. Is your machine ready?; Exercise 0.9", "no section 'Exercise 0.9'"),
+        (2, 2, "Exercise 0.2", "Exercise 0.2 takes 3 minutes, and the sheet gives 2"),
+        *[(0, column, "", "an empty cell") for column in range(6)],
+        (-1, 2, "Break", "does not end with closing and feedback"),
+        (-2, 2, "Break", "does not end with closing and feedback"),
     ],
 )
-def test_a_spoiled_run_sheet_is_caught(column, word, problem):
-    sheet, total = run_sheets(TEXT)["90 minutes"]
-    sheet[0][column] = word
-    found = problems_of_sheet(sheet, total)
+def test_a_spoiled_run_sheet_is_caught(row, column, word, problem):
+    found = problems_of_sheet(*spoiled("90 minutes", row, column, word))
     assert any(problem in each for each in found), found
+
+
+def test_a_row_that_lacks_a_cell_and_a_wrong_sum_are_caught():
+    sheet, total = SHEETS["90 minutes"]
+    found = problems_of_sheet([sheet[0][:5] + sheet[0][6:], *sheet[1:]], total)
+    assert any("an empty cell" in each for each in found), found
+    assert any("the sum is wrong" in each for each in problems_of_sheet(sheet, total + 20))
+    assert any("does not rise" in each for each in problems_of_sheet(sheet, total - 20))
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "word", "problem"),
+    [
+        (0, 0, "2", "not 14 weeks"),
+        (3, 1, "06", "the lessons are"),
+        (3, 5, "", "an empty cell"),
+    ],
+)
+def test_a_spoiled_semester_is_caught(row, column, word, problem):
+    found = problems_of_semester(*spoiled(SEMESTER, row, column, word))
+    assert any(problem in each for each in found), found
+
+
+def test_a_semester_of_another_length_is_caught():
+    assert "these are not 14 weeks of 90 minutes" in problems_of_semester(SHEETS[SEMESTER][0], 90)
+
+
+PACE = [
+    ["0:00", "01", "1. Save; Recap", "ask", "answer", "keep"],
+    ["0:14", "01", "2. Load", "run it", "run it", "keep"],
+    ["0:17", "01", "Exercise 1.1", "walk", "solve", "keep"],
+    ["0:30", "–", "Break", "–", "–", "keep"],
+]
+
+
+@pytest.mark.parametrize(("minutes", "caught"), [(10, False), (5, True), (13, True)])
+def test_a_pace_that_is_too_fast_or_too_slow_is_caught(minutes, caught):
+    clocks = {"01": [("1. Save", 0, minutes - 2), ("Recap", 20, 22)]}
+    assert bool(problems_of_pace(PACE, 45, clocks)) == caught
+
+
+def test_a_spoiled_preparation_is_caught():
+    steps, total = preparation(TEXT)
+    assert problems_of_preparation(steps[1:], total)
+    assert problems_of_preparation(steps, total + 1)
+    assert problems_of_preparation([[steps[0][0], "", ""], *steps[1:]], total)
 
 
 def test_a_spoiled_hint_is_caught():
@@ -209,31 +366,11 @@ def test_a_spoiled_hint_is_caught():
     assert f"{name} has no table" in found
 
 
-def replaced_row(column, word):
-    """The run sheets with another word in the first row of lesson 01 on day one."""
-    before, head, after = TEXT.partition("### Five days: day one")
-    row = next(row for row in rows(after) if row[1] == "01")
-    old = "| " + " | ".join(row) + " |"
-    assert old in after
-    row[column] = word
-    return before + head + after.replace(old, "| " + " | ".join(row) + " |", 1)
-
-
-@pytest.mark.parametrize(
-    ("column", "word", "problem"),
-    [
-        (0, "17", "01_save_and_reload: "),
-        (1, "06", "come in the order ['00', '06', '01'"),
-        (2, "Exercise 1.1", "and "),
-        (2, "7. Elsewhere", " is missing"),
-    ],
+PLAN = (
+    ["1. Save", "Exercise 1.1", "Recap", "Since the originals", "Check yourself"],
+    {"Exercise 1.1": 6},
+    (6, 6),
 )
-def test_spoiled_days_are_caught(column, word, problem):
-    found = problems_of_days(replaced_row(column, word))
-    assert any(problem in each for each in found), found
-
-
-PLAN = {"1. Save": 5, "Exercise 1.1": 6, "Recap": 1}
 CLOCK = """# Teaching 01 · Save
 
 ## 1. Save
@@ -253,24 +390,36 @@ Ask.
 
 
 def test_a_sound_clock_passes():
-    assert problems_of_clock(CLOCK, PLAN) == []
+    assert problems_of_clock(CLOCK, *PLAN) == []
+
+
+def test_an_exercise_without_minutes_and_sums_of_another_lesson_are_caught():
+    sections, solving, named = PLAN
+    assert "Exercise 1.1 has no minutes in its heading" in problems_of_clock(
+        CLOCK, sections, {}, named
+    )
+    assert problems_of_clock(CLOCK, sections, solving, (7, 5)) == [
+        "the clock sums up to (6, 6), the lesson names (7, 5)"
+    ]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("to 0:11*", "to 0:12*", "takes 7 minutes, planned are 6"),
+        ("to 0:11*", "to 0:12*", "takes 7 minutes, its heading says 6"),
         ("*0:05 to", "*0:06 to", "begins at 6, and the part before ends at 5"),
         ("*0:05 to", "*0:04 to", "begins at 4, and the part before ends at 5"),
         ("\n*0:00 to 0:05*\n", "\n", "begins at 5"),
         ("\n*0:00 to 0:05*\n", "\nAsk.\n\n*0:00 to 0:05*\n", "right below its heading"),
-        ("to 0:12*", "to 0:17*", "the clock ends at 17, the lesson takes 12 minutes"),
-        ("## Recap\n", "## The end\n", "planned are None"),
+        ("to 0:12*", "to 0:17*", "the clock sums up to (11, 6), the lesson names (6, 6)"),
+        ("to 0:12*", "to 0:11*", "Recap takes no time"),
+        ("## Recap\n", "## The end\n", "the clock is that of"),
+        ("## Recap\n", "## Check yourself\n", "the clock is that of"),
     ],
 )
 def test_a_spoiled_clock_is_caught(old, new, problem):
     assert old in CLOCK
-    found = problems_of_clock(CLOCK.replace(old, new), PLAN)
+    found = problems_of_clock(CLOCK.replace(old, new), *PLAN)
     assert any(problem in each for each in found), found
 
 

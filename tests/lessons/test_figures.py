@@ -1549,3 +1549,15 @@ def test_plot_who_notices_is_green_where_a_test_fails_and_counts_the_faults():
     assert words(ax) == ["✓ notices"] * 3 + ["1 of 2", "2 of 2"]
     assert ticks(ax.xaxis) == ["keys match", "answers kept"]
     assert ticks(ax.yaxis) == [*table, "faults noticed"] and ax.get_ylim() == (4, 0)
+
+
+# ---- 17
+
+
+def test_plot_cases_draws_each_case_with_its_mark_and_counts_them():
+    reasons = {("it fits", "sizes", "another size"): "no error", ("it fits", "sizes", "a part"): ""}
+    ax = figures.plot_cases(reasons, "One of two")
+    assert words(ax) == ["it fits\n1 of 2", "✗ another size", "✓ a part"]
+    assert [to_hex(patch.get_edgecolor()) for patch in ax.patches] == [RED, GREEN]
+    assert [to_hex(patch.get_facecolor()) for patch in ax.patches] == [RED, "#e6f4ee"]
+    assert ax.get_title() == "One of two"

@@ -7,6 +7,7 @@ import ast
 import re
 
 import pytest
+import quiz
 import slides
 import test_notebook_rules
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -260,8 +261,13 @@ def origins(number, notebook):
 
 
 def end(number, notebook):
-    if sections(notebook)[-1] != "## Recap":
-        yield "the last section is not '## Recap'"
+    if sections(notebook)[-2:] != ["## Recap", "## Check yourself"]:
+        yield "the last sections are not '## Recap' and '## Check yourself'"
+    asked = quiz.questions(notebook)
+    if tags(notebook.cells[-1]) != {"quiz"} or [len(each.answers) for each in asked] != [4] * 4:
+        yield "the last cell has not four questions with four answers each"
+    if not all(each.key and each.reason for each in asked):
+        yield "a question has no answer that folds open"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -288,6 +294,35 @@ except KeyError as error:
     print(error)
 else:
     raise AssertionError("it loads")"""
+ANSWER_1 = """<details>
+<summary>Answer</summary>
+
+**B.** A file has no mode.
+
+</details>
+
+"""
+QUESTION_1 = (
+    """<details>
+<summary>1. Which <code>mode</code> comes back?</summary>
+
+```python
+print(load().training)
+```
+
+- **A** the one that was saved
+- **B** training
+- **C** evaluation
+- **D** none
+
+"""
+    + ANSWER_1
+    + "</details>"
+)
+QUIZ = "\n\n".join(
+    ["## Check yourself\n\nFour questions."]
+    + [QUESTION_1.replace("1. W", f"{number}. W") for number in (1, 2, 3, 4)]
+)
 
 
 def text(source, kind="-", tag=None):
@@ -353,6 +388,7 @@ def lesson():
         *exercise("4.3", 6, "●●●"),
         text("> **Since the originals** nothing has changed.", "skip"),
         text("## Recap\n\nSave it.\n\n**Next:** lesson 05.", "slide"),
+        text(QUIZ, "skip", "quiz"),
     ]
     notebook = new_notebook(cells=cells, metadata=test_notebook_rules.METADATA)
     for i, cell in enumerate(code_cells(notebook)):
@@ -499,7 +535,11 @@ SPOILED = [
     (replaced("<summary>Solution", "<summary>Hint"), "a solution is not folded"),
     (replaced("4.1 · 5 minutes", "4.1 · 6 minutes"), "the exercises take 17 minutes"),
     (replaced("Since the originals", "Since then"), "no box 'Since the originals'"),
-    (replaced("## Recap", "## 2. The end"), "the last section is not '## Recap'"),
+    (replaced("## Recap", "## 2. The end"), "the last sections are not '## Recap' and"),
+    (dropped("## Check yourself"), "the last sections are not '## Recap' and"),
+    (replaced("- **D** none\n", ""), "has not four questions with four answers"),
+    (replaced("<summary>4. W", "<summary>W"), "has not four questions with four answers"),
+    (replaced(ANSWER_1, ""), "a question has no answer that folds open"),
 ]
 
 

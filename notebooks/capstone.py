@@ -1,0 +1,222 @@
+"""Plays forty cases on a file of your own checkpoint functions, and prints a score sheet.
+
+    python notebooks/capstone.py my_checkpoints.py
+
+The file has save(state, path), load(path) and resume(saved, state). capstone_cases.py has the cases.
+Each is played in a process of its own: a function that loops or crashes costs this case alone.
+PyTorch's plain torch.save and checkpoints.py play the same cases beside it. That takes about a
+quarter of a minute. What has not been played after SECONDS fails. On Windows, where no process
+can fork, four cases are left out, and a function that loops costs all cases behind it.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+import traceback
+from pathlib import Path
+from unittest import mock
+
+import torch
+from capstone_cases import STEPS, Fault, faults, module_of, shown, trained_run
+
+ROOT = Path(__file__).resolve().parents[1]
+STUB = ROOT / "notebooks" / "17_stub.py"
+OTHERS = {  # two files that are played for comparison
+    "torch.save": ROOT / "notebooks" / "17_torch_save.py",
+    "checkpoints.py": ROOT / "notebooks" / "17_checkpoints.py",
+}
+SECONDS = 50  # for all cases of a file
+CPU_SECONDS = 4  # that a case may compute: a busy machine does not count
+WAIT_SECONDS = 10  # that a case may last
+CRASHED = "the process died, or the functions came to no end"
+INDENT = "      "
+NOT_REACHED = f"not reached: the {SECONDS} seconds were over"
+# On Linux and macOS one process imports torch, and forks all others.
+CONTEXT = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+CASES = {  # {(step, row, case): function}
+    (step, row, case): function
+    for step, rows in STEPS.items()
+    for row, cases in rows.items()
+    for case, function in cases.items()
+    if hasattr(os, "fork") or row not in ("a kill", "a full disk")
+}
+
+
+def my_file():
+    """The path of my_checkpoints.py in the project's folder; with the stub, if it is not there yet.
+
+    The environment variable LESSON_FILES names another folder, where the stub is written anew.
+    """
+    elsewhere = os.environ.get("LESSON_FILES")
+    path = Path(elsewhere or ROOT) / "my_checkpoints.py"
+    if elsewhere or not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(STUB, path)
+    return path
+
+
+# ---------------------------------------------------------------- in the process that plays
+
+
+def play_all(path, keys, connection):
+    """Play cases, each in a child, and send (key, why it fails); an empty text if it passes."""
+    torch.set_num_threads(1)
+    trained_run(0)  # imports here, and once, what each child would import anew
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(path.parent))
+    if hasattr(os, "setsid"):
+        os.setsid()  # so that all children can be ended together
+    for key in keys:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            answers = faults.in_child(lambda key: play(path, key, Path(folder)), [key])
+        connection.send((key, answers[0] if answers else CRASHED))
+
+
+def play(path, key, folder):
+    """Play one case, in the child; return why it fails, or an empty text."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # the signals end this process
+        signal.alarm(WAIT_SECONDS)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            CASES[key](module_of(path), folder)
+        except Fault as fault:
+            return str(fault)
+        except BaseException as error:
+            return shown(error, folder) + place(error, path)
+    return ""
+
+
+def place(error, path):
+    """Where in a file an error was raised, as a text in brackets."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    if isinstance(error, SyntaxError):
+        lines.append(error.lineno)
+    return f" ({path.name}, line {lines[-1]})" if lines else ""
+
+
+# ---------------------------------------------------------------- in the process that asks
+
+
+class Player:
+    """A process that plays cases on a file. reasons has {case: why it fails}, or an empty text."""
+
+    def __init__(self, path, keys):
+        self.reasons = dict.fromkeys(keys, NOT_REACHED)
+        self.connection, there = CONTEXT.Pipe(duplex=False)
+        self.process = CONTEXT.Process(target=play_all, args=(path, keys, there))
+        with mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT / "notebooks")}):
+            CONTEXT.set_forkserver_preload(["capstone", "torch._dynamo"])
+            self.process.start()
+        there.close()
+        self.end = time.monotonic() + SECONDS
+
+    def wait(self):
+        """Collect what the process sends until it ends, or the time is over."""
+        try:
+            while self.connection.poll(max(0, self.end - time.monotonic())):
+                key, reason = self.connection.recv()
+                self.reasons[key] = reason
+        except EOFError:
+            pass
+        finally:
+            self.stop()
+        return self.reasons
+
+    def stop(self):
+        with contextlib.suppress(OSError, AttributeError):  # it has ended; Windows has no groups
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.join()
+
+
+# ---------------------------------------------------------------- the sheet
+
+
+def check(path, step):
+    """Play the cases of a step; raise AssertionError with the first that fails, and why."""
+    reasons = played(path, step)
+    failed = [f"{row} / {case}: {reason}" for (_, row, case), reason in reasons.items() if reason]
+    text = f"{len(failed)} of {len(reasons)} cases fail. Begin with {' '.join(failed[:1])}"
+    assert not failed, text
+
+
+def show(path, step=None):
+    """Play all cases on a file, and on the two for comparison; or those of a step on the file alone.
+
+    Prints how many cases of each row pass, why others fail, and at the end the score.
+    """
+    names = {other: name for name, other in OTHERS.items()}
+    others = {name: other for name, other in OTHERS.items() if step is None}
+    print(sheet({names.get(path, path.name): path} | others, step))
+
+
+def played(path, step=None):
+    """{case: why it fails, or an empty text} of a file."""
+    (reasons,) = all_played({path.name: path}, step).values()
+    return reasons
+
+
+def all_played(paths, step=None):
+    """{name: reasons} of several files, which play at the same time."""
+    keys = [key for key in CASES if step in (None, key[0])]
+    players = {}
+    try:
+        for name, path in paths.items():
+            players[name] = Player(Path(path).resolve(), keys)
+        return {name: player.wait() for name, player in players.items()}
+    finally:
+        for player in players.values():
+            player.stop()
+
+
+def sheet(paths, step=None):
+    """The score sheet of several files, the first of which is graded."""
+    table = all_played(paths, step)
+    reasons = next(iter(table.values()))
+    lines = [*rows(table), *failures(reasons), "", f"score: {score(reasons)}"]
+    return "\n".join(lines)
+
+
+def rows(table):
+    """The lines of the table: for each row, how many of its cases each file passes."""
+    lines = [" " * 25 + "".join(f"{name:>19}" for name in table)]
+    keys = list(next(iter(table.values())))
+    for step in dict.fromkeys(key[0] for key in keys):
+        lines.append(step)
+        for row in dict.fromkeys(key[1] for key in keys if key[0] == step):
+            scores = [score(reasons, step, row) for reasons in table.values()]
+            lines.append(f"  {row:23}" + "".join(f"{each:>19}" for each in scores))
+    if len(table) > 1:
+        lines.append(f"{'together':25}" + "".join(f"{score(each):>19}" for each in table.values()))
+    return lines
+
+
+def failures(reasons):
+    """The lines of the list: each reason once, below the first case that failed for it."""
+    lines = ["", "what fails, and why; begin with the first:"] if any(reasons.values()) else []
+    first = {}
+    for (_, row, case), reason in reasons.items():
+        if reason:
+            first.setdefault(reason, f"  {row} / {case}")
+    for reason, case in first.items():
+        lines += [case, textwrap.fill(reason, 100, initial_indent=INDENT, subsequent_indent=INDENT)]
+    return lines
+
+
+def score(reasons, *start):
+    """How many of the cases pass, as a text; start has a step, or a step and a row."""
+    chosen = [reason for key, reason in reasons.items() if key[: len(start)] == start]
+    return f"{chosen.count('')} of {len(chosen)}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
+        sys.exit("Name a file: make capstone FILE=my_checkpoints.py")
+    show(Path(sys.argv[1]))
