@@ -31,7 +31,7 @@ OTHERS = {  # two files that are played for comparison
     "torch.save": ROOT / "notebooks" / "17_torch_save.py",
     "checkpoints.py": ROOT / "notebooks" / "17_checkpoints.py",
 }
-SECONDS = 50  # for all cases of a file
+SECONDS = 45  # for all cases of a file
 CPU_SECONDS = 4  # that a case may compute: a busy machine does not count
 WAIT_SECONDS = 10  # that a case may last
 CRASHED = "the process died, or the functions came to no end"
@@ -108,14 +108,13 @@ class Player:
     """A process that plays cases on a file. reasons has {case: why it fails}, or an empty text."""
 
     def __init__(self, path, keys):
-        self.reasons = dict.fromkeys(keys, NOT_REACHED)
+        self.reasons, self.end = dict.fromkeys(keys, NOT_REACHED), time.monotonic() + SECONDS
         self.connection, there = CONTEXT.Pipe(duplex=False)
         self.process = CONTEXT.Process(target=play_all, args=(path, keys, there))
         with mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT / "notebooks")}):
             CONTEXT.set_forkserver_preload(["capstone", "torch._dynamo"])
             self.process.start()
         there.close()
-        self.end = time.monotonic() + SECONDS
 
     def wait(self):
         """Collect what the process sends until it ends, or the time is over."""
@@ -200,11 +199,13 @@ def rows(table):
 
 def failures(reasons):
     """The lines of the list: each reason once, below the first case that failed for it."""
-    lines = ["", "what fails, and why; begin with the first:"] if any(reasons.values()) else []
     first = {}
     for (_, row, case), reason in reasons.items():
         if reason:
             first.setdefault(reason, f"  {row} / {case}")
+    lines = ["", "what fails, and why; begin with the first:"] if first else []
+    if len(first) == 1 and all(reasons.values()):
+        first = {reason: "  every case" for reason in first}
     for reason, case in first.items():
         lines += [case, textwrap.fill(reason, 100, initial_indent=INDENT, subsequent_indent=INDENT)]
     return lines

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import random
 import sys
+import textwrap
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -31,11 +32,12 @@ class Fault(Exception):
 
 
 def shown(error, folder):
-    """An error with the first line of its text, without the path of a folder."""
-    line, *_ = str(error).splitlines() or [""]
+    """An error and its text in one line, without the path of a folder."""
+    text = str(error).rpartition("WeightsUnpickler error: ")[2]  # behind torch.load's long advice
+    text = f"{type(error).__name__}: {text}"
     for part in (f"{folder}{os.sep}", "\x1b[1m", "\x1b[0m"):  # torch writes a part of it in bold
-        line = line.replace(part, "")
-    return f"{type(error).__name__}: {line}"
+        text = text.replace(part, "")
+    return textwrap.shorten(text, 300, placeholder=" …")
 
 
 def module_of(path):
@@ -380,7 +382,7 @@ def torch_numbers(my, folder):
 
 
 def python_numbers(my, folder):
-    """Each call of gauss draws two numbers and keeps one: after an odd count it waits in the state."""
+    """Every second call of gauss draws two numbers and keeps one: it waits in the state."""
 
     def make(seed):
         return without_dropout(seed) | {"first": random.gauss(0, 1)}
@@ -642,17 +644,16 @@ STEPS = {
             "tuples, and keys that are numbers": with_values(**NESTED),
             "tensors": with_values(**TENSORS),
         },
-        "the other pieces": {
+        "kinds of piece": {
             "an optimizer": with_parts("tower", "mover"),
             "a scheduler": with_parts("tower", "mover", "rhythm"),
             "a generator": with_parts("tower", "order"),
         },
     },
     "it fits": {
-        "other pieces": {
+        "missing pieces": {
             "a piece that the file lacks": part_missing,
             "a piece that only the file has": part_left_over,
-            "Ctrl-C in the middle": interrupted,
         },
         "another network": {
             "another size": other_sizes,
@@ -663,6 +664,7 @@ STEPS = {
             "fewer parameters": other_parameters,
             "another scheduler": other_scheduler,
         },
+        "an interruption": {"Ctrl-C in the middle": interrupted},
         "what cannot be loaded": {
             "a NumPy number": numpy_number,
             "a Path": own_class,

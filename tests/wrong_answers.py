@@ -2522,7 +2522,7 @@ _ = mine.write_text((ROOT / "notebooks" / "17_torch_save.py").read_text())
 """,
         ),
         (
-            "10 of 10 cases fail. Begin with any model / batch norm: UnpicklingError: Weights only load…",
+            "10 of 10 cases fail. Begin with any model / batch norm: UnpicklingError: Unsupported…",
             '''
 _ = mine.write_text("""
 import torch
@@ -2541,13 +2541,13 @@ def resume(saved, state):
     ],
     "17.2": [
         (
-            "10 of 10 cases fail. Begin with other pieces / a piece that the file lacks: an error, but…",
+            "10 of 10 cases fail. Begin with missing pieces / a piece that the file lacks: an error,…",
             """
 _ = mine.write_text((ROOT / "notebooks" / "17_torch_save.py").read_text())
 """,
         ),
         (
-            "4 of 10 cases fail. Begin with other pieces / Ctrl-C in the middle: an error, but some…",
+            "4 of 10 cases fail. Begin with another network / another size: an error, but some pieces…",
             """
 text = (ROOT / "tests" / "capstone" / "reference.py").read_text()
 _ = mine.write_text(text.replace('put(pieces[each], before[each])', 'pass'))
@@ -2565,7 +2565,7 @@ _ = mine.write_text((ROOT / "notebooks" / "17_torch_save.py").read_text())
             "1 of 10 cases fail. Begin with what must not change / two runs from one load: the loss…",
             """
 text = (ROOT / "tests" / "capstone" / "reference.py").read_text()
-_ = mine.write_text(text.replace('state = copy.deepcopy(state)', 'pass'))
+_ = mine.write_text(text.replace('saved = copy.deepcopy(saved)', 'pass'))
 """,
         ),
     ],

@@ -14,12 +14,13 @@ PLAIN = {type(None), bool, int, float, str, bytes, torch.Tensor}
 
 
 class CheckpointError(RuntimeError):
-    """It cannot be saved, is damaged, or does not fit."""
+    pass
 
 
 def save(state, path):
     """Write a state to one file: {name: piece or plain value}."""
-    contents, temporary = contents_of(state), f"{path}.tmp"
+    contents = contents_of(state)
+    temporary = f"{path}.tmp"
     try:
         with open(temporary, "wb") as file:
             torch.save(contents, file)
@@ -36,19 +37,19 @@ def load(path):
     """Return what is in a file, checked. Nothing in the file is run."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise CheckpointError(f"{damaged} fails its checksum")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
+            damaged = archive.testzip()
+        saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} is damaged, or no checkpoint: {error}") from error
+    if damaged:
+        raise CheckpointError(f"{path} is damaged: {damaged} fails its checksum")
+    return saved
 
 
 def resume(saved, state):
     """Put every piece back to where it was saved, or none; return the plain values of saved."""
     pieces = pieces_of(state)
-    in_file, here = saved[CLASSES], classes_of(pieces)
+    in_file, here = saved.get(CLASSES, {}), classes_of(pieces)
     for name in in_file | here:
         if in_file.get(name) != here.get(name):
             raise CheckpointError(f"{name}: {in_file.get(name)} in the file, {here.get(name)} here")
@@ -66,7 +67,6 @@ def resume(saved, state):
 
 
 def pieces_of(state):
-    """{name: piece}: what takes a state, and the random states, which come last."""
     pieces = {}
     for name, value in state.items():
         if hasattr(value, "load_state_dict") or isinstance(value, torch.Generator):
@@ -79,7 +79,6 @@ def classes_of(pieces):
 
 
 def contents_of(state):
-    """What goes into the file: only what torch.load reads by default."""
     pieces = pieces_of(state)
     contents = state | {name: state_of(piece) for name, piece in pieces.items()}
     check_plain("", contents)
@@ -87,9 +86,10 @@ def contents_of(state):
 
 
 def check_plain(where, value):
-    """Refuse what torch.load would refuse, and name its place."""
+    """Refuse all but plain values, and name their place."""
     if type(value) in (dict, OrderedDict):
         for key, each in value.items():
+            check_plain(f"{where}[{key!r}]", key)
             check_plain(f"{where}[{key!r}]", each)
     elif type(value) in (list, tuple):
         for i, each in enumerate(value):
@@ -102,21 +102,22 @@ def state_of(piece):
     return piece.get_state() if isinstance(piece, torch.Generator) else piece.state_dict()
 
 
-def put(piece, state):
-    state = copy.deepcopy(state)  # some pieces keep what they get, and change it
+def put(piece, saved):
+    saved = copy.deepcopy(saved)  # some pieces keep what they get, and change it
     if isinstance(piece, torch.Generator):
-        piece.set_state(state)
+        piece.set_state(saved)
     else:
-        piece.load_state_dict(state)
+        piece.load_state_dict(saved)
 
 
 class RandomStates:
-    """The random states of torch, Python and NumPy, as one more piece."""
-
     def state_dict(self):
-        numpy = np.random.get_state(legacy=False)
-        numpy["state"]["key"] = numpy["state"]["key"].tolist()  # torch.load refuses an array
-        return {"torch": torch.get_rng_state(), "python": random.getstate(), "numpy": numpy}
+        numpy_state = np.random.get_state(legacy=False)
+        numpy_state["state"]["key"] = numpy_state["state"][
+            "key"
+        ].tolist()  # torch.load takes no array
+        torch_state, python_state = torch.get_rng_state(), random.getstate()
+        return {"torch": torch_state, "python": python_state, "numpy": numpy_state}
 
     def load_state_dict(self, states):
         torch.set_rng_state(states["torch"])

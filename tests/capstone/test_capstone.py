@@ -11,8 +11,8 @@ from wrong_files import BARE, REFERENCE, WRONG
 
 LOST_BY_TORCH_SAVE = """
     saved on a graphics card, a generator, a piece that the file lacks, a piece that only the file has,
-    Ctrl-C in the middle, another size, one layer more, SGD's state for Adam, fewer parameters,
-    another scheduler, a NumPy number, a Path, torch's numbers, Python's numbers, NumPy's numbers,
+    another size, one layer more, SGD's state for Adam, fewer parameters, another scheduler,
+    Ctrl-C in the middle, a NumPy number, a Path, torch's numbers, Python's numbers, NumPy's numbers,
     a generator's numbers, two runs from one load, killed 10 times, the old file on a full disk,
     the power fails after a save, 100 flipped bits, the error names the file
 """
@@ -66,7 +66,7 @@ def test_a_wrong_version_loses_what_it_deserves(name, mine):
         ),
         ("def save(:", "SyntaxError: invalid syntax (mine.py, line 1) (mine.py, line 1)"),
         ("save = load = 1", "mine.py has no function save"),
-        ("raise SystemExit", "SystemExit:  (mine.py, line 1)"),
+        ("raise SystemExit", "SystemExit: (mine.py, line 1)"),
         ("import os\nos._exit(0)", capstone.CRASHED),
         (
             "print('hello')\ndef save(*_): raise KeyError('a')\nload = resume = save",
