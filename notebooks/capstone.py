@@ -34,7 +34,9 @@ OTHERS = {  # two files that are played for comparison
 SECONDS = 45  # for all cases of a file
 CPU_SECONDS = 4  # that a case may compute: a busy machine does not count
 WAIT_SECONDS = 10  # that a case may last
-CRASHED = "the process died, or the functions came to no end"
+DIED = "the process died"
+ENDLESS = "the functions came to no end"
+MOST = 5  # reasons that a sheet shows
 INDENT = "      "
 NOT_REACHED = f"not reached: the {SECONDS} seconds were over"
 # On Linux and macOS one process imports torch, and forks all others.
@@ -73,9 +75,11 @@ def play_all(path, keys, connection):
     if hasattr(os, "setsid"):
         os.setsid()  # so that all children can be ended together
     for key in keys:
+        began = time.monotonic()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             answers = faults.in_child(lambda key: play(path, key, Path(folder)), [key])
-        connection.send((key, answers[0] if answers else CRASHED))
+        late = time.monotonic() - began >= CPU_SECONDS
+        connection.send((key, answers[0] if answers else ENDLESS if late else DIED))
 
 
 def play(path, key, folder):
@@ -96,8 +100,6 @@ def play(path, key, folder):
 def place(error, path):
     """Where in a file an error was raised, as a text in brackets."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    if isinstance(error, SyntaxError):
-        lines.append(error.lineno)
     return f" ({path.name}, line {lines[-1]})" if lines else ""
 
 
@@ -198,7 +200,7 @@ def rows(table):
 
 
 def failures(reasons):
-    """The lines of the list: each reason once, below the first case that failed for it."""
+    """The lines of the list: the first reasons, each once, below the first case that failed for it."""
     first = {}
     for (_, row, case), reason in reasons.items():
         if reason:
@@ -206,9 +208,9 @@ def failures(reasons):
     lines = ["", "what fails, and why; begin with the first:"] if first else []
     if len(first) == 1 and all(reasons.values()):
         first = {reason: "  every case" for reason in first}
-    for reason, case in first.items():
-        lines += [case, textwrap.fill(reason, 100, initial_indent=INDENT, subsequent_indent=INDENT)]
-    return lines
+    for reason, case in list(first.items())[:MOST]:
+        lines += [case, textwrap.fill(reason, 85, initial_indent=INDENT, subsequent_indent=INDENT)]
+    return lines + [f"  and {len(first) - MOST} more reasons"] * (len(first) > MOST)
 
 
 def score(reasons, *start):
@@ -218,6 +220,9 @@ def score(reasons, *start):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
-        sys.exit("Name a file: make capstone FILE=my_checkpoints.py")
-    show(Path(sys.argv[1]))
+    path = Path(" ".join(sys.argv[1:]))
+    if not path.name:
+        sys.exit("Name your file: make capstone FILE=my_checkpoints.py")
+    if not path.is_file():
+        sys.exit(f"There is no file {path}. The first cells of lesson 17 write my_checkpoints.py.")
+    show(path)

@@ -64,10 +64,10 @@ def test_a_wrong_version_loses_what_it_deserves(name, mine):
             "import nothing_at_all",
             "ModuleNotFoundError: No module named 'nothing_at_all' (mine.py, line 1)",
         ),
-        ("def save(:", "SyntaxError: invalid syntax (mine.py, line 1) (mine.py, line 1)"),
+        ("def save(:", "SyntaxError: invalid syntax (mine.py, line 1)"),
         ("save = load = 1", "mine.py has no function save"),
         ("raise SystemExit", "SystemExit: (mine.py, line 1)"),
-        ("import os\nos._exit(0)", capstone.CRASHED),
+        ("import os\nos._exit(0)", capstone.DIED),
         (
             "print('hello')\ndef save(*_): raise KeyError('a')\nload = resume = save",
             "KeyError: 'a' (mine.py, line 2)",
@@ -78,6 +78,12 @@ def test_a_file_that_does_not_work_says_why_at_once(program, reason, mine):
     mine.write_text(program, encoding="utf-8")
     reasons = capstone.played(mine, "it fits")
     assert set(reasons.values()) == {reason}
+
+
+def test_a_case_that_dies_and_one_that_never_ends_are_told_apart(mine):
+    mine.write_text("def save(*_):\n    while True:\n        pass\nload = resume = save")
+    reasons = capstone.all_played({"mine": mine}, "it fits")["mine"]
+    assert next(iter(reasons.values())) == capstone.ENDLESS != capstone.DIED
 
 
 def test_when_the_time_is_over_the_rest_is_lost_and_nothing_goes_on(mine, monkeypatch):
@@ -109,6 +115,8 @@ def test_the_sheet_counts_rows_and_ends_with_the_score(mine, monkeypatch):
         ["sizes", "1", "of", "2", "2", "of", "2"],
     ]
     assert lines[-4:] == ["  sizes / b", "      no error", "", "score: 2 of 3"]
+    monkeypatch.setattr(capstone, "MOST", 0)
+    assert capstone.sheet({}).splitlines()[-3:] == ["  and 1 more reasons", "", "score: 2 of 3"]
 
 
 def test_the_command_prints_the_sheet_of_a_file(mine):
@@ -117,7 +125,9 @@ def test_the_command_prints_the_sheet_of_a_file(mine):
     done = subprocess.run([*command, mine], capture_output=True, text=True, cwd=mine.parent)
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "score: 0 of 40", done.stderr
     done = subprocess.run([*command, "nowhere.py"], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith("Name a file: make capstone FILE=")
+    assert (done.returncode, done.stderr[:27]) == (1, "There is no file nowhere.py")
+    done = subprocess.run([*command, ""], capture_output=True, text=True)
+    assert (done.returncode, done.stderr[:15]) == (1, "Name your file:")
 
 
 def test_the_stub_is_written_once_and_never_over_what_a_learner_wrote(tmp_path, monkeypatch):
