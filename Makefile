@@ -90,7 +90,7 @@ torture: export OMP_NUM_THREADS = 1
 torture: export TORTURE = full
 torture: export PYTHONPATH = tests/checkpoints
 torture: setup
-	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal -p torture_table tests/checkpoints
+	"$(VENV_PYTHON)" -m pytest -n 2 --dist worksteal -p torture_table tests/checkpoints tests/capstone
 
 bench: setup
 	"$(VENV_PYTHON)" benchmarks/train.py

@@ -3,7 +3,7 @@
     python notebooks/capstone.py my_checkpoints.py
 
 The file has save(state, path), load(path) and resume(saved, state). capstone_cases.py has the cases.
-Each is played in a process of its own: a function that loops or crashes costs this case alone.
+The cases of a row are played in a process of its own: a function that loops or crashes costs one.
 PyTorch's plain torch.save and checkpoints.py play the same cases beside it. That takes about a
 quarter of a minute. What has not been played after SECONDS fails. On Windows, where no process
 can fork, four cases are left out, and a function that loops costs all cases behind it.
@@ -67,19 +67,23 @@ def my_file():
 
 
 def play_all(path, keys, connection):
-    """Play cases, each in a child, and send (key, why it fails); an empty text if it passes."""
+    """Play the cases of each row in a child, and send (key, why it fails); empty if it passes."""
     torch.set_num_threads(1)
     trained_run(0)  # imports here, and once, what each child would import anew
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(path.parent))
     if hasattr(os, "setsid"):
         os.setsid()  # so that all children can be ended together
-    for key in keys:
+    while keys:
+        row = [key for key in keys if key[:2] == keys[0][:2]]
         began = time.monotonic()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            answers = faults.in_child(lambda key: play(path, key, Path(folder)), [key])
-        late = time.monotonic() - began >= CPU_SECONDS
-        connection.send((key, answers[0] if answers else ENDLESS if late else DIED))
+            reasons = faults.in_child(lambda key: play(path, key, folder), row)
+        if len(reasons) < len(row):  # the next child goes on behind that case
+            reasons.append(ENDLESS if time.monotonic() - began >= CPU_SECONDS else DIED)
+        for pair in zip(row, reasons):
+            connection.send(pair)
+        keys = keys[len(reasons) :]
 
 
 def play(path, key, folder):
@@ -87,6 +91,7 @@ def play(path, key, folder):
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # the signals end this process
         signal.alarm(WAIT_SECONDS)
+    folder = Path(tempfile.mkdtemp(dir=folder))
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             CASES[key](module_of(path), folder)
@@ -164,17 +169,24 @@ def played(path, step=None):
     return reasons
 
 
+KNOWN = {}  # {path: reasons} of the files for comparison, which do not change
+
+
 def all_played(paths, step=None):
     """{name: reasons} of several files, which play at the same time."""
     keys = [key for key in CASES if step in (None, key[0])]
     players = {}
     try:
-        for name, path in paths.items():
-            players[name] = Player(Path(path).resolve(), keys)
-        return {name: player.wait() for name, player in players.items()}
+        for path in paths.values():
+            if step or path not in KNOWN:
+                players[path] = Player(Path(path).resolve(), keys)
+        found = KNOWN | {path: player.wait() for path, player in players.items()}
     finally:
         for player in players.values():
             player.stop()
+    if step is None:
+        KNOWN.update({path: found[path] for path in OTHERS.values() if path in found})
+    return {name: found[path] for name, path in paths.items()}
 
 
 def sheet(paths, step=None):
@@ -219,10 +231,15 @@ def score(reasons, *start):
     return f"{chosen.count('')} of {len(chosen)}"
 
 
-if __name__ == "__main__":
-    path = Path(" ".join(sys.argv[1:]))
+def main(arguments):
+    """Show the sheet of the file that is named."""
+    path = Path(" ".join(arguments))
     if not path.name:
         sys.exit("Name your file: make capstone FILE=my_checkpoints.py")
     if not path.is_file():
         sys.exit(f"There is no file {path}. The first cells of lesson 17 write my_checkpoints.py.")
     show(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -462,8 +462,8 @@ def resumed_twice(my, folder):
 
 
 def killed(my, folder):
-    """Kill a process that saves two runs of 2 MB in turn, again and again at a random moment."""
-    states, path, choose = [trained_run(i, 400) for i in range(2)], folder / NAME, random.Random(0)
+    """Kill a process that saves two runs of 0.5 MB in turn, again and again at a random moment."""
+    states, path, choose = [trained_run(i, 200) for i in range(2)], folder / NAME, random.Random(0)
     functions = faults.Functions("yours", my.save, my.load, my.resume)
     began = time.perf_counter()
     my.save(states[0], path)
@@ -472,7 +472,7 @@ def killed(my, folder):
         moment = choose.uniform(0, 3 * seconds)
         epoch = faults.save_until_killed(functions, states, path, moment)
         pair = [faults.contents(states[i % 2] | {"epoch": i}) for i in (epoch, epoch + 1)]
-        outcomes.append(outcome(my, path, *pair, width=400))
+        outcomes.append(outcome(my, path, *pair, width=200))
     must_all_hold(outcomes, ["the same"])
 
 

@@ -3548,9 +3548,4 @@ def prepare(weights):
     return model, torch.optim.SGD(model.parameters(), lr=0.01)
 """,
     ],
-    "17.4": [
-        """
-_ = mine.write_text((ROOT / "tests" / "capstone" / "reference.py").read_text())
-""",
-    ],
 }

@@ -61,6 +61,7 @@ SIZE, LAYER, FEWER = "another size", "one layer more", "fewer parameters"
 TWICE, CTRL_C = "two runs from one load", "Ctrl-C in the middle"
 POWER = "the power fails after a save"
 
+# `make test` plays the first fourteen, `make torture` all.
 WRONG = {
     "in place, without fsync and rename": (
         [(WRITING, IN_PLACE)],
@@ -70,34 +71,52 @@ WRONG = {
         [(FSYNC, "")],
         [POWER],
     ),
-    "the old file is removed first": (
-        [(RENAME, REMOVE_FIRST + RENAME), ("import os\n", "import os\nimport time\n")],
-        ["killed 10 times", "what a kill leaves"],
+    "the random states are forgotten": (
+        [(" | {RANDOM: RandomStates()}", "")],
+        [TORCH, PYTHON, NUMPY, TWICE],
+    ),
+    "weights_only=False": ([("weights_only=True", "weights_only=False")], ["10 hostile files"]),
+    "fsync comes after the rename": (
+        [(RENAME, ""), (FSYNC, "    " + RENAME + FSYNC)],
+        [POWER],
     ),
     "a new temporary name each time": (
         [('f"{path}.tmp"', 'f"{path}.{os.urandom(4).hex()}.tmp"')],
         ["what a kill leaves"],
     ),
+    "no map_location": ([('map_location="cpu", ', "")], ["saved on a graphics card"]),
+    "no checksums": ([(CRC, "    if not saved:\n")], ["100 flipped bits"]),
+    "what has changed stays": ([(ROLL_BACK, "")], [SIZE, LAYER, FEWER, CTRL_C]),
+    "the classes are not compared": (
+        [(CLASSES, "")],
+        ["a piece that only the file has", "another scheduler"],
+    ),
+    "plain values are not checked": ([(PLAIN, "")], ["a NumPy number", "a Path"]),
+    "strict=False": ([(PUT, PUT_LOOSELY)], [LAYER]),
+    "resume hands out what was loaded": (
+        [("    saved = copy.deepcopy(saved)", "    saved = saved")],
+        [TWICE],
+    ),
+    "the process dies when resume fails": (
+        [(ROLL_BACK, "        os.abort()\n")],
+        [SIZE, LAYER, FEWER, CTRL_C],
+    ),
+    "the old file is removed first": (
+        [(RENAME, REMOVE_FIRST + RENAME), ("import os\n", "import os\nimport time\n")],
+        ["killed 10 times", "what a kill leaves"],
+    ),
     "the temporary file stays after an error": (
         [(REMOVE_REST, "")],
         ["what a full disk leaves"],
-    ),
-    "the random states are forgotten": (
-        [(" | {RANDOM: RandomStates()}", "")],
-        [TORCH, PYTHON, NUMPY, TWICE],
     ),
     "NumPy's random state is forgotten": (
         [('        np.random.set_state(states["numpy"])\n', "")],
         [NUMPY],
     ),
-    "weights_only=False": ([("weights_only=True", "weights_only=False")], ["10 hostile files"]),
-    "no map_location": ([('map_location="cpu", ', "")], ["saved on a graphics card"]),
-    "no checksums": ([(CRC, "    if not saved:\n")], ["100 flipped bits"]),
     "the error does not name the file": (
         [('f"{path} is damaged, or', 'f"it is damaged, or')],
         ["the error names the file"],
     ),
-    "what has changed stays": ([(ROLL_BACK, "")], [SIZE, LAYER, FEWER, CTRL_C]),
     "Ctrl-C is forgotten": (
         [("except BaseException as error", "except Exception as error")],
         [CTRL_C],
@@ -106,31 +125,17 @@ WRONG = {
         [("pieces | {RANDOM: RandomStates()}", "{RANDOM: RandomStates()} | pieces")],
         [TORCH],
     ),
-    "fsync comes after the rename": (
-        [(RENAME, ""), (FSYNC, "    " + RENAME + FSYNC)],
-        [POWER],
-    ),
     "a damaged file counts as empty": (
         [(REFUSED, "        return {}\n")],
         ["100 flipped bits", "20 files cut short", "the error names the file"],
-    ),
-    "the classes are not compared": (
-        [(CLASSES, "")],
-        ["a piece that only the file has", "another scheduler"],
     ),
     "the errors do not name the part": (
         [('f"{name} does not fit: {error}"', '"it does not fit"')],
         [SIZE, LAYER, FEWER],
     ),
-    "plain values are not checked": ([(PLAIN, "")], ["a NumPy number", "a Path"]),
     "buffers are forgotten": (
         [(STATE, STATE + PARAMETERS), (PUT, PUT_LOOSELY)],
         ["batch norm", LAYER, "an average of the weights"],
-    ),
-    "strict=False": ([(PUT, PUT_LOOSELY)], [LAYER]),
-    "resume hands out what was loaded": (
-        [("    saved = copy.deepcopy(saved)", "    saved = saved")],
-        [TWICE],
     ),
     "generators are forgotten": (
         [(" or isinstance(value, torch.Generator)", "")],
@@ -144,18 +149,14 @@ WRONG = {
         [(CRC, "    while damaged:\n        pass\n" + CRC)],
         ["100 flipped bits"],
     ),
-    "the process dies when resume fails": (
-        [(ROLL_BACK, "        os.abort()\n")],
-        [SIZE, LAYER, FEWER, CTRL_C],
-    ),
-    "resume waits for ever for a class of your own": (
+    "resume waits for ever for an average of the weights": (
         [
             (
                 PUT,
-                '        if hasattr(piece, "waited"):\n            os.read(os.pipe()[0], 1)\n'
+                '        if hasattr(piece, "n_averaged"):\n            os.read(os.pipe()[0], 1)\n'
                 + PUT,
             )
         ],
-        [CTRL_C, TORCH, "a class of your own"],
+        ["an average of the weights"],
     ),
 }
