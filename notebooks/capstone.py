@@ -193,8 +193,8 @@ def sheet(paths, step=None):
     """The score sheet of several files, the first of which is graded."""
     table = all_played(paths, step)
     reasons = next(iter(table.values()))
-    lines = [*rows(table), *failures(reasons), "", f"score: {score(reasons)}"]
-    return "\n".join(lines)
+    told = rows(table) if len(table) > 1 or len(set(reasons.values())) > 1 else []
+    return "\n".join([*told, *failures(reasons), "", f"score: {score(reasons)}"])
 
 
 def rows(table):

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 # Inside the project: a notebook looks for fc_model.py from its folder upwards.
 SCRATCH = ROOT / "build" / "tests"
+FILE = "# my_checkpoints.py\n"  # how a solution begins that goes into a file
 FILLER = r"\b(simply|just|note that|obviously|of course|basically|powerful|seamless\w*)\b"
 
 
@@ -62,6 +63,11 @@ def exercises(notebook):
     return found
 
 
+def into_file(text):
+    """The cell that writes a learner's file, as if it had been edited beside the notebook."""
+    return f"_ = mine.write_text({text!r})"
+
+
 def solve(notebook):
     """Behind each check put the solution, as a reader would, and the check once more.
 
@@ -70,9 +76,9 @@ def solve(notebook):
     file = ""
     for _, stub, check, solution in exercises(notebook):
         (source,) = re.findall(r"```python\n(.*?)```", solution.source, re.DOTALL)
-        if source.startswith("# my_checkpoints.py\n"):
+        if source.startswith(FILE):
             file += source
-            source = f"_ = mine.write_text({file!r})"
+            source = into_file(file)
         solved = nbformat.v4.new_code_cell(source, metadata={"tags": ["solved"]})
         again = nbformat.v4.new_code_cell(check.source, metadata={"tags": ["again"]})
         after = notebook.cells.index(check) + 1

@@ -5,7 +5,18 @@ import re
 import nbformat
 import pytest
 from conftest import take_picture
-from notebook_tools import NOTEBOOKS, ROOT, code_cells, exercises, printed, read, tags, write
+from notebook_tools import (
+    FILE,
+    NOTEBOOKS,
+    ROOT,
+    code_cells,
+    exercises,
+    into_file,
+    printed,
+    read,
+    tags,
+    write,
+)
 from playwright.sync_api import expect
 
 NOTEBOOK = "window.jupyterapp?.shell.currentWidget?.context"
@@ -139,6 +150,8 @@ def solve(page, name):
         cells for number, *cells in exercises(notebook) if number == name
     ]
     (answer,) = re.findall(r"```python\n(.*?)\n```", solution.source, re.DOTALL)
+    if answer.startswith(FILE):
+        answer = into_file(answer)
     first, second = notebook.cells.index(stub), notebook.cells.index(exercise)
     cell_on(page, first).locator(".cm-content").click()
     page.keyboard.press("ControlOrMeta+a")
