@@ -411,7 +411,14 @@ def without_dropout(seed):
 
 
 def adam_with_plan(my, folder):
-    goes_on(my, folder, without_dropout)
+    """The state of a MultiStepLR holds a Counter."""
+
+    def make(seed):
+        state = without_dropout(seed)
+        plan = torch.optim.lr_scheduler.MultiStepLR(state["mover"], milestones=[1, 3])
+        return state | {"rhythm": plan}
+
+    goes_on(my, folder, make)
 
 
 def sgd_with_groups(my, folder):
@@ -678,7 +685,7 @@ STEPS = {
             "a generator's numbers": own_generator,
         },
         "optimizers": {
-            "Adam and StepLR": adam_with_plan,
+            "Adam and MultiStepLR": adam_with_plan,
             "SGD with two groups, OneCycleLR": sgd_with_groups,
         },
         "pieces of other kinds": {

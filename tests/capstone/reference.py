@@ -4,7 +4,7 @@ import copy
 import os
 import random
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import numpy as np
 import torch
@@ -38,12 +38,11 @@ def load(path):
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if damaged:
+            raise ValueError(f"{damaged} fails its checksum")
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} is damaged, or no checkpoint: {error}") from error
-    if damaged:
-        raise CheckpointError(f"{path} is damaged: {damaged} fails its checksum")
-    return saved
 
 
 def resume(saved, state):
@@ -87,7 +86,7 @@ def contents_of(state):
 
 def check_plain(where, value):
     """Refuse all but plain values, and name their place."""
-    if type(value) in (dict, OrderedDict):
+    if type(value) in (dict, OrderedDict, Counter):
         for key, each in value.items():
             check_plain(f"{where}[{key!r}]", key)
             check_plain(f"{where}[{key!r}]", each)

@@ -142,9 +142,8 @@ def test_the_command_prints_the_sheet_beside_the_two_others(mine):
     command = [sys.executable, ROOT / "notebooks" / "capstone.py", mine]
     done = subprocess.run(command, capture_output=True, text=True, cwd=mine.parent)
     assert done.returncode == 0, done.stderr
-    *_, together, _, _, _, _, score = done.stdout.splitlines()
-    assert " ".join(together.split()) == "together 0 of 40 18 of 40 40 of 40"
-    assert score == "score: 0 of 40"
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "together 0 of 40 18 of 40 40 of 40" in lines and lines[-1] == "score: 0 of 40"
 
 
 def test_the_stub_is_written_once_and_never_over_what_a_learner_wrote(tmp_path, monkeypatch):

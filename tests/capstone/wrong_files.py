@@ -32,7 +32,7 @@ REMOVE_FIRST = (
 REMOVE_REST = """        if os.path.exists(temporary):
             os.remove(temporary)
 """
-CRC = "    if damaged:\n"
+CRC = "        if damaged:\n"
 CLASSES = """    for name in in_file | here:
         if in_file.get(name) != here.get(name):
             raise CheckpointError(f"{name}: {in_file.get(name)} in the file, {here.get(name)} here")
@@ -85,7 +85,7 @@ WRONG = {
         ["what a kill leaves"],
     ),
     "no map_location": ([('map_location="cpu", ', "")], ["saved on a graphics card"]),
-    "no checksums": ([(CRC, "    if not saved:\n")], ["100 flipped bits"]),
+    "no checksums": ([(CRC, "        if damaged is path:\n")], ["100 flipped bits"]),
     "what has changed stays": ([(ROLL_BACK, "")], [SIZE, LAYER, FEWER, CTRL_C]),
     "the classes are not compared": (
         [(CLASSES, "")],
@@ -146,7 +146,7 @@ WRONG = {
         [TORCH, "the run that saves"],
     ),
     "load never ends on a damaged file": (
-        [(CRC, "    while damaged:\n        pass\n" + CRC)],
+        [(CRC, "        while damaged:\n            pass\n" + CRC)],
         ["100 flipped bits"],
     ),
     "resume waits for ever for an average of the weights": (
