@@ -194,7 +194,8 @@ def sheet(paths, step=None):
     table = all_played(paths, step)
     reasons = next(iter(table.values()))
     told = rows(table) if len(table) > 1 or len(set(reasons.values())) > 1 else []
-    return "\n".join([*told, *failures(reasons), "", f"score: {score(reasons)}"])
+    parts = [told, failures(reasons), [f"score: {score(reasons)}"]]
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def rows(table):
@@ -217,7 +218,7 @@ def failures(reasons):
     for (_, row, case), reason in reasons.items():
         if reason:
             first.setdefault(reason, f"  {row} / {case}")
-    lines = ["", "what fails, and why; begin with the first:"] if first else []
+    lines = ["what fails, and why; begin with the first:"] if first else []
     if len(first) == 1 and all(reasons.values()):
         first = {reason: "  every case" for reason in first}
     for reason, case in list(first.items())[:MOST]:

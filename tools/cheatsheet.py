@@ -62,6 +62,11 @@ LOOK = """smallest => {
 
 def main():
     """Write the page, look whether all fits, print it; whatever cannot be done ends the program with a sentence."""
+    print_by(write_sheet)
+
+
+def print_by(write):
+    """Print the path that write returns for a browser of Playwright; without Chromium a sentence says so."""
     # A stream that is no terminal may know few characters, on Windows above all.
     sys.stderr.reconfigure(errors="replace")
     program = find_browser()
@@ -69,7 +74,7 @@ def main():
         sys.exit(NO_BROWSER)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        print(write_sheet(browser).relative_to(ROOT).as_posix())
+        print(write(browser).relative_to(ROOT).as_posix())
 
 
 def find_browser():

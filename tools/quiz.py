@@ -10,10 +10,9 @@ import re
 import sys
 from dataclasses import dataclass
 
-from cheatsheet import FLAGS, LOOK, NO_BROWSER, SMALLEST, count_pages, find_browser
+from cheatsheet import LOOK, SMALLEST, count_pages, print_by
 from lessons import ROOT, SERIES, about, paths, read
 from nbconvert.filters import markdown2html
-from playwright.sync_api import sync_playwright
 from slides import fonts
 
 HEADING = "## Check yourself"
@@ -57,12 +56,7 @@ def without_key(source):
 
 def main():
     """Write the sheet and print it."""
-    program = find_browser()
-    if program is None:
-        sys.exit(NO_BROWSER)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        print(write_sheet(browser).relative_to(ROOT).as_posix())
+    print_by(write_sheet)
 
 
 def write_sheet(browser):
